@@ -3,24 +3,26 @@
 // and making one. Pure functions over bytes: whoever calls owns them. What a broker accepts from a client:
 // batch_validator.h.
 //
-//   offset  size  field                  note
-//        0     8  baseOffset             \
-//        8     4  batchLength             | outside the CRC, so that a broker sets offset and epoch in place;
-//       12     4  partitionLeaderEpoch    | batchLength counts the bytes behind itself (size - 12)
-//       16     1  magic                   | 2
-//       17     4  crc                    /  CRC32C of all that follows
-//       21     2  attributes             bits 0-2 codec, 3 LogAppendTime, 4 transactional, 5 control, 6
-//       delete horizon (KIP-534) 23     4  lastOffsetDelta        last offset - baseOffset; kept by
-//       compaction 27     8  baseTimestamp          what record timestamps count from; with bit 6 the delete
-//       horizon 35     8  maxTimestamp           with bit 3 the time of append, which is then every record's
-//       timestamp 43     8  producerId             -1: none 51     2  producerEpoch 53     4  baseSequence
-//       sequence of the first record; -1: none 57     4  recordCount 61     .  records                as one
-//       compressed stream when there is a codec
+//   offset  size  field                 note
+//        0     8  baseOffset            this and the next two lie outside the CRC: a broker sets them in
+//        place 8     4  batchLength           bytes behind this field (the batch's size - 12)
+//       12     4  partitionLeaderEpoch
+//       16     1  magic                 2
+//       17     4  crc                   CRC32C of all that follows
+//       21     2  attributes            bits 0-2 codec, 3 LogAppendTime, 4 transactional, 5 control,
+//                                       6 delete horizon (KIP-534)
+//       23     4  lastOffsetDelta       last offset - baseOffset; kept by compaction
+//       27     8  baseTimestamp         what record timestamps count from; with bit 6 the delete horizon
+//       35     8  maxTimestamp          with bit 3 the time of append, every record's timestamp then
+//       43     8  producerId            -1: none
+//       51     2  producerEpoch
+//       53     4  baseSequence          sequence of the first record, -1: none
+//       57     4  recordCount
+//       61     .  records               one compressed stream when there is a codec
 //
 // A record (varint: zigzag, at most 5 bytes; varlong: at most 10; size -1: null):
-//   size varint | attributes int8 (0) | timestampDelta varlong | offsetDelta varint | keySize varint, key |
-//   valueSize varint, value | headerCount varint | headerCount x (keySize varint, key | valueSize varint,
-//   value)
+//   size varint | attributes int8 | timestampDelta varlong | offsetDelta varint | keySize varint, key |
+//   valueSize varint, value | headerCount varint, that many of (keySize varint, key, valueSize varint, value)
 #pragma once
 
 #include <cstddef>
@@ -86,6 +88,7 @@ enum class BatchError : uint8_t {
   kBatchTooLarge,  ///< above max.message.bytes
   kTrailingBytes,  ///< another batch, or anything, behind the first
   kBaseOffsetNotZero,
+  kOffsets,  ///< a stored batch's offsets are negative, or it has more records than offsets
   kRecordCountNotPositive,
   kRecordCountMismatch,  ///< recordCount is not lastOffsetDelta + 1
   kUnknownCodec,
@@ -186,5 +189,198 @@ void PatchAppendTime(MutableBytes batch, int64_t now_ms);
 void PatchMaxTimestamp(MutableBytes batch, int64_t max_timestamp);
 /// Stores the CRC of the batch as it is.
 void StoreCrc(MutableBytes batch);
+
+/// Bytes that may be null, which is not the same as empty: Kafka's keys and values.
+struct NullableBytes {
+  const uint8_t* data = nullptr;
+  int32_t size = -1;  ///< -1: null
+
+  constexpr NullableBytes() = default;
+  constexpr NullableBytes(const uint8_t* bytes, int32_t count) : data(bytes), size(count) {}
+  static NullableBytes Of(Bytes bytes) { return {bytes.data(), static_cast<int32_t>(bytes.size())}; }
+  bool IsNull() const { return size < 0; }
+  /// Empty when null.
+  Bytes bytes() const { return {data, size < 0 ? 0 : static_cast<size_t>(size)}; }
+};
+
+/// A record as it lies in its batch; all views are into the batch's (decompressed) bytes.
+struct RecordView {
+  int8_t attributes;
+  int64_t timestamp_delta;
+  int32_t offset_delta;
+  NullableBytes key;
+  NullableBytes value;
+  int32_t header_count;
+  Bytes headers;  ///< what HeaderIterator reads
+};
+
+/// Reads a varint (zigzag; at most 5 bytes) at *p and moves *p behind it; false at `end` or when it is too
+/// long. Bits beyond the 32nd are refused, not dropped: readers with wider integers would see another number.
+bool ReadVarint(const uint8_t** p, const uint8_t* end, int32_t* value);
+/// The same for 64 bits in at most 10 bytes.
+bool ReadVarlong(const uint8_t** p, const uint8_t* end, int64_t* value);
+
+/// The records of a batch, from its uncompressed record bytes. Reads nothing outside of them, whatever they
+/// hold.
+class RecordIterator {
+ public:
+  RecordIterator(Bytes records, int32_t record_count)
+      : position_(records.data()), end_(records.data() + records.size()), left_(record_count) {}
+
+  /// The next record; false behind the last one and at the first that makes no sense: error() tells which.
+  bool Next(RecordView* record);
+  /// kOk as long as all was well. After the last record its bytes must be used up: else kBytesBehindRecords.
+  BatchError error() const { return error_; }
+
+ private:
+  bool Fail(BatchError error) {
+    error_ = error;
+    left_ = 0;
+    return false;
+  }
+
+  const uint8_t* position_;
+  const uint8_t* end_;
+  int32_t left_;
+  BatchError error_ = BatchError::kOk;
+};
+
+struct HeaderView {
+  Bytes key;  ///< UTF-8 by convention; never null
+  NullableBytes value;
+};
+
+/// The headers of one record; they must use up their bytes.
+class HeaderIterator {
+ public:
+  explicit HeaderIterator(const RecordView& record)
+      : position_(record.headers.data()),
+        end_(record.headers.data() + record.headers.size()),
+        left_(record.header_count) {}
+  /// As RecordIterator::Next; the error is always kRecordHeaders.
+  bool Next(HeaderView* header);
+  BatchError error() const { return error_; }
+
+ private:
+  const uint8_t* position_;
+  const uint8_t* end_;
+  int32_t left_;
+  BatchError error_ = BatchError::kOk;
+};
+
+/// What a batch made here says in its header besides its records.
+struct BatchMetadata {
+  int64_t base_offset = 0;
+  int32_t partition_leader_epoch = kNoLeaderEpoch;
+  bool is_transactional = false;
+  bool is_control = false;
+  int64_t producer_id = kNoProducerId;
+  int16_t producer_epoch = kNoProducerEpoch;
+  int32_t base_sequence = kNoSequence;
+};
+
+/// Encodes records as one uncompressed batch into a buffer of the caller, which is grown as needed and never
+/// shrunk: used again, it allocates nothing. Its size means nothing between Begin and Finish. Not
+/// thread-safe.
+class BatchBuilder {
+ public:
+  explicit BatchBuilder(std::vector<uint8_t>* buffer) : buffer_(buffer) {}
+
+  /// Forgets everything appended before.
+  void Begin(const BatchMetadata& metadata);
+  /// Adds a record. False, and nothing is added, when the batch would pass `kBatchBytesMax`, or a size or key
+  /// is negative where it may not be.
+  bool Append(int64_t timestamp, NullableBytes key, NullableBytes value,
+              std::span<const HeaderView> headers = {});
+  int32_t record_count() const { return record_count_; }
+  size_t SizeBytes() const { return size_; }
+  /// Writes header and CRC; the batch, valid until the buffer is touched. At least one record must have been
+  /// appended.
+  MutableBytes Finish();
+
+  static constexpr size_t kBatchBytesMax = 0x7fffffff;
+
+ private:
+  std::vector<uint8_t>* buffer_;
+  BatchMetadata metadata_;
+  size_t size_ = kBatchHeaderBytes;
+  int32_t record_count_ = 0;
+  int64_t base_timestamp_ = kNoTimestamp;
+  int64_t max_timestamp_ = kNoTimestamp;
+};
+
+// --- inline: what runs once per record
+// -------------------------------------------------------------------------------
+
+namespace record_batch_internal {
+bool ReadVarintSlow(const uint8_t** p, const uint8_t* end, int32_t* value);
+bool ReadVarlongSlow(const uint8_t** p, const uint8_t* end, int64_t* value);
+constexpr int32_t UnZigzag(uint32_t v) { return static_cast<int32_t>((v >> 1) ^ (0 - (v & 1))); }
+constexpr int64_t UnZigzag(uint64_t v) { return static_cast<int64_t>((v >> 1) ^ (0 - (v & 1))); }
+}  // namespace record_batch_internal
+
+inline bool ReadVarint(const uint8_t** p, const uint8_t* end, int32_t* value) {
+  const uint8_t* at = *p;
+  if (end - at >= 2) {
+    uint32_t low = at[0];
+    if (low < 0x80) {
+      *value = record_batch_internal::UnZigzag(low);
+      *p = at + 1;
+      return true;
+    }
+    uint32_t high = at[1];
+    if (high < 0x80) {
+      *value = record_batch_internal::UnZigzag((low & 0x7f) | high << 7);
+      *p = at + 2;
+      return true;
+    }
+  }
+  return record_batch_internal::ReadVarintSlow(p, end, value);
+}
+
+inline bool ReadVarlong(const uint8_t** p, const uint8_t* end, int64_t* value) {
+  const uint8_t* at = *p;
+  if (at != end && *at < 0x80) {
+    *value = record_batch_internal::UnZigzag(uint64_t{*at});
+    *p = at + 1;
+    return true;
+  }
+  return record_batch_internal::ReadVarlongSlow(p, end, value);
+}
+
+inline bool RecordIterator::Next(RecordView* record) {
+  if (left_ <= 0) {
+    if (error_ == BatchError::kOk && position_ != end_) error_ = BatchError::kBytesBehindRecords;
+    return false;
+  }
+  if (position_ == end_) return Fail(BatchError::kTooFewRecords);
+  const uint8_t* p = position_;
+  int32_t size;
+  if (!ReadVarint(&p, end_, &size)) return Fail(BatchError::kVarint);
+  if (size <= 0 || size > end_ - p) return Fail(BatchError::kRecordSize);
+  const uint8_t* end = p + size;
+  record->attributes = static_cast<int8_t>(*p++);
+  if (!ReadVarlong(&p, end, &record->timestamp_delta)) return Fail(BatchError::kVarint);
+  if (!ReadVarint(&p, end, &record->offset_delta)) return Fail(BatchError::kVarint);
+  int32_t key_size;
+  if (!ReadVarint(&p, end, &key_size)) return Fail(BatchError::kVarint);
+  if (key_size < -1 || key_size > end - p) return Fail(BatchError::kRecordSize);
+  record->key = {p, key_size};
+  if (key_size > 0) p += key_size;
+  int32_t value_size;
+  if (!ReadVarint(&p, end, &value_size)) return Fail(BatchError::kVarint);
+  if (value_size < -1 || value_size > end - p) return Fail(BatchError::kRecordSize);
+  record->value = {p, value_size};
+  if (value_size > 0) p += value_size;
+  if (!ReadVarint(&p, end, &record->header_count)) return Fail(BatchError::kVarint);
+  // The smallest header is two bytes: an empty key and a null value.
+  if (record->header_count < 0 || record->header_count > (end - p) / 2)
+    return Fail(BatchError::kRecordHeaders);
+  if (record->header_count == 0 && p != end) return Fail(BatchError::kRecordSize);
+  record->headers = {p, static_cast<size_t>(end - p)};
+  position_ = end;
+  left_--;
+  return true;
+}
 
 }  // namespace varve
