@@ -6,6 +6,7 @@
 // Sync; calls that change its size (Allocate, Truncate) are the owner's, one at a time.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -32,7 +33,7 @@ class Mapping {
   Mapping& operator=(const Mapping&) = delete;
 
   uint8_t* data() const { return data_; }
-  uint64_t size() const { return size_; }
+  uint64_t size() const { return size_.load(std::memory_order_relaxed); }
 
   /// Populates pages [position, position + bytes) for writing ahead of the append point (MADV_POPULATE_WRITE): no
   /// fault on the hot thread. A full disk is kNoSpace here instead of a SIGBUS later. Memory: nothing to do.
@@ -46,7 +47,7 @@ class Mapping {
  protected:
   Mapping(uint8_t* data, uint64_t size) : data_(data), size_(size) {}
   uint8_t* data_;
-  uint64_t size_;
+  std::atomic<uint64_t> size_;  ///< Cut makes it smaller while readers of the range in front of it go on
 };
 
 /// An open file. Closing is the destructor's; nothing is synced by it.
@@ -72,8 +73,26 @@ class File {
   /// Maps [position, position + bytes); position is a multiple of the page size. The range may reach beyond the end of
   /// the file (append space to come), but must not be touched there.
   virtual Result<std::shared_ptr<Mapping>> Map(uint64_t position, uint64_t bytes, MapMode mode) = 0;
-  /// A descriptor for sendfile, or -1 when there is none (memory).
+  /// A descriptor for sendfile, or -1 when there is none (memory). It stays open until ReleaseDescriptor() is called as often, or
+  /// the File goes: hold it for a call, not for the segment's life (PinnedDescriptor does), so that others can have it.
   virtual int Descriptor() = 0;
+  virtual void ReleaseDescriptor() {}
+};
+
+/// A File's descriptor for the length of a block.
+class PinnedDescriptor {
+ public:
+  explicit PinnedDescriptor(File& file) : file_(file), descriptor_(file.Descriptor()) {}
+  ~PinnedDescriptor() {
+    if (descriptor_ >= 0) file_.ReleaseDescriptor();
+  }
+  PinnedDescriptor(const PinnedDescriptor&) = delete;
+  PinnedDescriptor& operator=(const PinnedDescriptor&) = delete;
+  int get() const { return descriptor_; }
+
+ private:
+  File& file_;
+  int descriptor_;
 };
 
 enum class OpenMode : uint8_t {
@@ -120,5 +139,13 @@ class Vfs {
 /// The disk. One per process is enough; descriptors are an LRU within `descriptors_max` (0: three quarters of
 /// RLIMIT_NOFILE, read when it is made), reopened by path when needed again.
 std::shared_ptr<Vfs> MakePosixVfs(uint64_t descriptors_max = 0);
+
+/// RLIMIT_NOFILE of this process.
+struct DescriptorLimit {
+  uint64_t soft = 0;
+  uint64_t hard = 0;
+};
+/// Raises the soft limit to the hard one (as far as the system lets it) and says what they are now. Before MakePosixVfs.
+DescriptorLimit RaiseNofileLimit();
 
 }  // namespace varve

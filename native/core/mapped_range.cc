@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/mapped_range.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+
+namespace varve {
+namespace {
+
+constexpr uint64_t kUnmapBytes = uint64_t{8} << 20;
+
+}  // namespace
+
+uint64_t PageBytes() {
+  static const uint64_t bytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return bytes;
+}
+
+Result<uint8_t*> MapRange(int fd, uint64_t position, uint64_t bytes, MapMode mode, const std::string& what) {
+  constexpr auto kLimit = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  if (bytes == 0 || position % PageBytes() != 0 || bytes > kLimit - PageBytes() ||
+      position > kLimit - bytes) {
+    return Status(Code::kInvalid, what + ": can't map " + std::to_string(bytes) + " bytes at position " +
+                                      std::to_string(position) +
+                                      ": map at least one byte, from a page's beginning");
+  }
+  int protection = mode == MapMode::kReadOnly ? PROT_READ : PROT_READ | PROT_WRITE;
+  int flags = (mode == MapMode::kPrivate ? MAP_PRIVATE : MAP_SHARED) | MAP_NORESERVE;
+  void* at = mmap(nullptr, bytes, protection, flags, fd, static_cast<off_t>(position));
+  if (at == MAP_FAILED) {
+    std::string hint = errno == ENOMEM ? " (memory or vm.max_map_count is used up)" : "";
+    return Status::FromErrno(errno, what + ": mmap" + hint);
+  }
+  return static_cast<uint8_t*>(at);
+}
+
+void UnmapRange(uint8_t* data, uint64_t bytes) {
+  uint64_t left = RoundUp(bytes, PageBytes());
+  while (left > 0) {
+    uint64_t piece = left % kUnmapBytes == 0 ? kUnmapBytes : left % kUnmapBytes;
+    left -= piece;
+    munmap(data + left, piece);
+  }
+}
+
+MappedRange::~MappedRange() { UnmapRange(data_, size()); }
+
+void MappedRange::Cut(uint64_t new_size) {
+  uint64_t keep = RoundUp(new_size, PageBytes());
+  uint64_t mapped = RoundUp(size(), PageBytes());
+  if (keep >= mapped) return;
+  size_.store(keep, std::memory_order_relaxed);
+  UnmapRange(data_ + keep, mapped - keep);
+}
+
+bool MappedRange::Resident(uint64_t position, uint64_t bytes) const {
+  if (!CheckRange(position, bytes).ok()) return false;
+  uint64_t page = PageBytes();
+  uint64_t at = position / page * page;
+  uint64_t end = position + bytes;
+  unsigned char pages[256];
+  while (at < end) {
+    uint64_t piece = std::min<uint64_t>(RoundUp(end - at, page), sizeof pages * page);
+    if (mincore(data_ + at, piece, pages) != 0) return false;
+    for (uint64_t i = 0; i < piece / page; i++) {
+      if ((pages[i] & 1) == 0) return false;
+    }
+    at += piece;
+  }
+  return true;
+}
+
+Status MappedRange::CheckRange(uint64_t position, uint64_t bytes) const {
+  uint64_t mapped = size();
+  if (position <= mapped && bytes <= mapped - position) return Status::Ok();
+  return Status(Code::kInvalid, "bytes " + std::to_string(position) + "+" + std::to_string(bytes) +
+                                    " are not in a mapping of " + std::to_string(mapped));
+}
+
+}  // namespace varve
