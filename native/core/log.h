@@ -64,6 +64,7 @@ enum class AppendError : uint8_t {
   kCorrupt,              ///< kReplica: header or CRC wrong
   kNoSpace,              ///< disk full: nothing was appended, later appends may succeed
   kStorage,              ///< the log directory is offline, or the log closed
+  kCoordinatorFenced,    ///< TRANSACTION_COORDINATOR_FENCED: a marker of an older coordinator epoch
 };
 
 struct AppendResult {
