@@ -4,7 +4,7 @@
 // kind, its open state and buffer bounds; ranges, defaults and messages belong to the callers.
 import { createRequire } from 'node:module'
 
-/** Both clocks, passed down once a turn: native code never reads one. */
+/** Topic configs that a log itself obeys; Kafka's names in camel case. */
 export interface NativeLogConfig {
   readonly segmentBytes: number
   readonly segmentMs: number
@@ -75,7 +75,7 @@ export interface NativeEngine {
 export type Numbers = Float64Array
 
 /** Indices into the Float64Array that NativeLog.read fills. */
-export const ReadOut = { segmentId: 0, window: 1, windowOffset: 2, bytes: 3, copied: 4 } as const
+export const ReadOut = { windowId: 0, windowOffset: 1, bytes: 2, copied: 3 } as const
 /** Indices into the Float64Array that NativeLog.append fills. */
 export const AppendOut = { error: 0, duplicate: 1, baseOffset: 2, lastOffset: 3, logAppendTimeMs: 4 } as const
 
@@ -90,18 +90,17 @@ export interface NativeLog {
    * as AppendOut says.
    */
   append(batches: Uint8Array, bytes: number, leaderEpoch: number, nowMs: number, out: Numbers): number
-  /** Fills in the batch length, CRC and offset deltas' header fields of a batch encoded by storage/, then appends it. */
+  /** The same for one batch whose CRC is still to be filled in (in place). */
   appendEncoded(batch: Uint8Array, bytes: number, leaderEpoch: number, nowMs: number, out: Numbers): number
   /**
    * Whole batches from the one holding `offset` up to the log end: fills `out` as ReadOut says and returns the bytes found,
-   * 0 at the end. Bytes lie in window(segmentId, window) at windowOffset, or with `copied` = 1 in copy() (the tail page and
-   * memory that may not be viewed).
+   * 0 at the end. The bytes lie in window(windowId) at windowOffset, or with `copied` = 1 in copied() (the page under the tail).
    */
   read(offset: number, maxBytes: number, out: Numbers): number
   /** The copy that the last read made; the caller's own. */
   copied(): Uint8Array
-  /** The ArrayBuffer over a copy-on-write mapping of up to 64 MiB of a segment; made on first use, then the same one. */
-  window(segmentId: number, window: number): ArrayBuffer
+  /** The ArrayBuffer over a copy-on-write mapping of up to 64 MiB of a segment, as the last read named it. */
+  window(windowId: number): ArrayBuffer
   /** Offset of the first record at or after a timestamp, -1: none. */
   offsetForTimestamp(timestampMs: number): number
   /** Resolves when everything appended so far is on stable storage. */
@@ -194,8 +193,8 @@ export interface NativePartition {
 /** What the owner has to do for a connection, or'ed together. */
 export const ConnectionFlag = { hasOutput: 1, hasPunts: 2, pauseReading: 4, mustClose: 8 } as const
 
-/** Numbers a piece of output takes in the array that NativeConnection.output fills: segment id (0: scratch), window, offset, bytes. */
-export const PIECE_NUMBERS = 4
+/** Numbers a piece of output takes in the array that NativeConnection.output fills: window id (0: scratch), offset, bytes. */
+export const PIECE_NUMBERS = 3
 
 export interface NativeConnection {
   /** Small and unique among the plane's connections; NativePlane.turn names it. */
@@ -206,7 +205,7 @@ export interface NativeConnection {
   closeReason(): string
   /**
    * Takes the next output: bytes that don't lie in a mapped segment are copied to `scratch` from `scratchOffset` on, others are
-   * named by segment and window. Fills `pieces` (PIECE_NUMBERS each) and returns their count; 0: no output, or no room in scratch
+   * named by window. Fills `pieces` (PIECE_NUMBERS each) and returns their count; 0: no output, or no room in scratch
    * (then flags() still has hasOutput).
    */
   output(scratch: Uint8Array, scratchOffset: number, pieces: Numbers, monoMs: number, wallMs: number): number
@@ -242,8 +241,8 @@ export interface NativePlane {
   turn(monoMs: number, wallMs: number): number[]
   /** Monotonic milliseconds of the earliest deadline, -1: none. */
   nextDeadlineMs(): number
-  /** The ArrayBuffer of a segment's window that NativeConnection.output named. */
-  window(segmentId: number, window: number): ArrayBuffer
+  /** The ArrayBuffer of a window that NativeConnection.output named just now. */
+  window(windowId: number): ArrayBuffer
   counters(): NativeCounters
   close(): void
 }
@@ -252,6 +251,11 @@ export interface NativeBinding {
   openEngine(options: NativeEngineOptions): Promise<NativeEngine>
   /** `onWake` runs on this thread when turn() has something to do. */
   createPlane(engine: NativeEngine, options: NativePlaneOptions, onWake: () => void): NativePlane
+  /**
+   * The records of a compressed batch (codec: Kafka's id, 1 gzip to 4 zstd). Throws StorageError TOO_LARGE above `bytesMax`,
+   * CORRUPT when it is not such a stream, UNSUPPORTED when this process has no decoder.
+   */
+  decompress(codec: number, bytes: Uint8Array, bytesMax: number): Buffer
   /** CRC32C of `bytes`, continuing `crc` (0 to begin). */
   crc32c(crc: number, bytes: Uint8Array): number
   /** Raises RLIMIT_NOFILE to its hard limit; the limits afterwards. */
