@@ -3,6 +3,7 @@
 // built on it (storage/, partition/), never the raw binding. Native code re-checks only what memory safety needs: the handle's
 // kind, its open state and buffer bounds; ranges, defaults and messages belong to the callers.
 import { createRequire } from 'node:module'
+import { StorageError } from './storage-error.ts'
 
 /** Topic configs that a log itself obeys; Kafka's names in camel case. */
 export interface NativeLogConfig {
@@ -261,7 +262,7 @@ export interface NativeBinding {
   /** Raises RLIMIT_NOFILE to its hard limit; the limits afterwards. */
   raiseNofileLimit(): { soft: number; hard: number }
   /** Handed over once: native failures are thrown as `new StorageError(message, code, errno)`. */
-  setErrorClass(errorClass: new (message: string, code: string, errno: number) => Error): void
+  setErrorClass(errorClass: typeof StorageError): void
   /** Live mappings made for JavaScript's windows; for leak tests. */
   liveWindows(): number
 }
@@ -270,3 +271,4 @@ const require = createRequire(import.meta.url)
 
 /** The addon. It loads once per process; each environment (main thread, worker) has its own state. */
 export const native = require('../../build/Release/varve.node') as NativeBinding
+native.setErrorClass(StorageError)

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+// Log: one partition's log in a program, without a broker. Appends, lazy zero-copy reads, following the tail. Owns no files:
+// the engine does, and closes every log of its own.
+import {
+  BATCH_HEADER_SIZE,
+  type BatchRecord,
+  batches,
+  type Codec,
+  type RecordBatch,
+  RecordCursor,
+  records,
+} from '../protocol/record-batch.ts'
+import type { BatchEncoder, Data, RecordInput } from './batch-encoder.ts'
+import { checkedInteger, type LogOptions, logConfig } from './log-config.ts'
+import { AppendOut, type NativeLog, type NativeLogConfig, type NativeLogStats, native, ReadOut } from './native.ts'
+import { StorageError } from './storage-error.ts'
+
+export interface Appended {
+  readonly baseOffset: number
+  readonly lastOffset: number
+}
+
+export interface ReadOptions {
+  /** Stop after about this many bytes; at least one whole batch is read. Default: up to the end as it is now. */
+  readonly maxBytes?: number
+}
+
+export interface FollowOptions {
+  /** The first offset wanted; default: the end of the log. */
+  readonly from?: number
+  /** Ends the loop, which then returns without an error. */
+  readonly signal?: AbortSignal
+  /** Bytes read at once. Default 1 MiB. */
+  readonly maxBytes?: number
+}
+
+const CHUNK_BYTES = 1 << 20
+
+/** AppendError in native/core/log.h, by number. */
+const APPEND_ERRORS = [
+  '',
+  'OUT_OF_ORDER_SEQUENCE',
+  'INVALID_PRODUCER_EPOCH',
+  'DUPLICATE_SEQUENCE',
+  'INVALID_TXN_STATE',
+  'the batch does not fit into one segment: raise segmentBytes or append fewer records at once',
+  'OFFSET_GAP',
+  'CORRUPT',
+  'the disk is full: nothing was appended; free space and append again',
+  'the log directory is offline after a disk failure: open the engine again',
+] as const
+const TOO_LARGE = 5
+const NO_SPACE = 8
+const STORAGE = 9
+
+/** Decoders only: the engine never compresses. */
+function nativeCodec(compression: number): Codec {
+  return {
+    id: compression as Codec['id'],
+    compress: () => {
+      throw new StorageError('the storage engine does not compress', 'UNSUPPORTED')
+    },
+    decompress: (bytes, sizeMax) => native.decompress(compression, bytes, sizeMax),
+  }
+}
+
+/** A record as read. Key, value and header values are views of the log: copy() detaches one from it. */
+export class LogRecord {
+  readonly #record: BatchRecord
+
+  constructor(record: BatchRecord) {
+    this.#record = record
+  }
+  get offset(): number {
+    return this.#record.offset
+  }
+  /** Milliseconds since the epoch; -1: none. */
+  get timestamp(): number {
+    return this.#record.timestampMs
+  }
+  get key(): Buffer | null {
+    return bufferOf(this.#record.key)
+  }
+  get value(): Buffer | null {
+    return bufferOf(this.#record.value)
+  }
+  /** By name; of equal names the last wins. headerList has them all. */
+  get headers(): Record<string, Buffer | null> {
+    const byName: Record<string, Buffer | null> = {}
+    for (const header of this.#record.headers) byName[header.key] = bufferOf(header.value)
+    return byName
+  }
+  get headerList(): Array<[name: string, value: Buffer | null]> {
+    return this.#record.headers.map((header) => [header.key, bufferOf(header.value)])
+  }
+  /** Plain values that no longer depend on the log: they stay after close(). */
+  copy(): {
+    offset: number
+    timestamp: number
+    key: Buffer | null
+    value: Buffer | null
+    headers: Array<[string, Buffer | null]>
+  } {
+    const { offset, timestamp, key, value } = this
+    const detached = (data: Buffer | null): Buffer | null => (data === null ? null : Buffer.from(data))
+    return {
+      offset,
+      timestamp,
+      key: detached(key),
+      value: detached(value),
+      headers: this.headerList.map(([name, data]) => [name, detached(data)]),
+    }
+  }
+}
+
+function bufferOf(view: Uint8Array | null): Buffer | null {
+  return view === null ? null : Buffer.from(view.buffer, view.byteOffset, view.byteLength)
+}
+
+/** A record batch as it is stored: the unit that was appended. */
+export class LogBatch {
+  readonly #batch: RecordBatch
+
+  constructor(batch: RecordBatch) {
+    this.#batch = batch
+  }
+  get baseOffset(): number {
+    return this.#batch.baseOffset
+  }
+  get lastOffset(): number {
+    return this.#batch.nextOffset - 1
+  }
+  get nextOffset(): number {
+    return this.#batch.nextOffset
+  }
+  get recordCount(): number {
+    return this.#batch.recordCount
+  }
+  get maxTimestamp(): number {
+    return this.#batch.maxTimestampMs
+  }
+  /** The whole batch in Kafka's format, a view of the log: what appendBatches() takes. */
+  get bytes(): Uint8Array {
+    return this.#batch.bytes
+  }
+  /** Control batches (transaction markers) hold no user records. */
+  get isControl(): boolean {
+    return this.#batch.isControl
+  }
+  /** Steps through the records without making an object for each: positions into cursor.bytes. */
+  cursor(): RecordCursor {
+    return new RecordCursor(this.#batch, nativeCodec)
+  }
+  *records(): Generator<LogRecord, void> {
+    for (const record of records(this.#batch, nativeCodec)) yield new LogRecord(record)
+  }
+  [Symbol.iterator](): Generator<LogRecord, void> {
+    return this.records()
+  }
+}
+
+export class Log {
+  readonly topic: string
+  readonly partition: number
+  readonly #native: NativeLog
+  readonly #encoder: BatchEncoder
+  readonly #numbers = new Float64Array(8)
+  #config: NativeLogConfig
+  // The window that the last read used: nearly always the next one's too.
+  #windowId = 0
+  #window: Uint8Array = new Uint8Array(0)
+  readonly #followers = new Set<() => void>()
+
+  /** @internal Made by Engine.log(). */
+  constructor(log: NativeLog, encoder: BatchEncoder, config: NativeLogConfig) {
+    this.topic = log.topic
+    this.partition = log.partition
+    this.#native = log
+    this.#encoder = encoder
+    this.#config = config
+  }
+
+  /** Offset of the first record that is still there. */
+  get startOffset(): number {
+    return this.#native.startOffset()
+  }
+  /** Offset that the next record gets. */
+  get endOffset(): number {
+    return this.#native.endOffset()
+  }
+  /** Everything below it is on stable storage. */
+  get durableEndOffset(): number {
+    return this.#native.durableEndOffset()
+  }
+
+  /**
+   * Appends the records as one batch and returns their offsets. They are in the page cache then: they survive a killed
+   * process, a power cut only after flush().
+   * @throws StorageError NO_SPACE, IO, TOO_LARGE (larger than a segment), CLOSED; TypeError or RangeError for a bad record.
+   */
+  append(records: readonly RecordInput[]): Appended {
+    const nowMs = Date.now()
+    this.#encoder.encode(records, nowMs)
+    const error = this.#native.appendEncoded(this.#encoder.bytes, this.#encoder.size, 0, nowMs, this.#numbers)
+    return this.#appended(error)
+  }
+
+  /** append(), then on stable storage; callers of one moment share one fdatasync. */
+  async appendDurable(records: readonly RecordInput[]): Promise<Appended> {
+    const appended = this.append(records)
+    await this.#native.flush()
+    return appended
+  }
+
+  /**
+   * Appends whole record batches (Kafka's format v2, their CRCs right) as they are, compressed or not; base offsets are
+   * assigned here.
+   * @throws StorageError INVALID when they are not whole batches, and as append().
+   */
+  appendBatches(bytes: Uint8Array): Appended {
+    return this.#appended(this.#native.append(bytes, bytes.length, 0, Date.now(), this.#numbers))
+  }
+
+  /** Resolves when everything appended so far is on stable storage. */
+  flush(): Promise<void> {
+    return this.#native.flush()
+  }
+
+  /**
+   * Records from `offset` up to the end of the log as it is now. Lazy: reading stops when the loop does.
+   * @throws StorageError OUT_OF_RANGE outside [startOffset, endOffset], CORRUPT.
+   */
+  *read(offset: number, options: ReadOptions = {}): Generator<LogRecord, void> {
+    for (const batch of this.batches(offset, options))
+      for (const record of batch.records()) if (record.offset >= offset) yield record
+  }
+
+  /** The batches that hold them; the first may begin before `offset`. Control batches are passed over. */
+  *batches(offset: number, options: ReadOptions = {}): Generator<LogBatch, void> {
+    checkedInteger('offset', offset, { min: 0, max: Number.MAX_SAFE_INTEGER })
+    const end = this.endOffset
+    let left = options.maxBytes ?? Number.POSITIVE_INFINITY
+    let next = offset
+    do {
+      const chunk = this.#chunk(next, Math.min(left, CHUNK_BYTES))
+      if (chunk === null) return
+      left -= chunk.length
+      for (const batch of batches(chunk)) {
+        if (batch.baseOffset >= end) return
+        next = batch.nextOffset
+        if (!batch.isControl) yield new LogBatch(batch)
+      }
+    } while (next < end && left >= BATCH_HEADER_SIZE)
+  }
+
+  /** Batches from an offset on, and new ones as they come. Ends when `signal` aborts or the engine closes. */
+  async *follow(options: FollowOptions = {}): AsyncGenerator<LogBatch, void> {
+    const { signal } = options
+    const maxBytes = options.maxBytes ?? CHUNK_BYTES
+    let next = options.from ?? this.endOffset
+    checkedInteger('from', next, { min: 0, max: Number.MAX_SAFE_INTEGER })
+    const aborted = (): boolean => signal?.aborted === true
+    while (!aborted()) {
+      const chunk = this.#chunk(next, maxBytes)
+      if (chunk === null) {
+        if (!(await this.#appendOrAbort(signal))) return
+        continue
+      }
+      for (const batch of batches(chunk)) {
+        if (aborted()) return
+        next = batch.nextOffset
+        if (!batch.isControl) yield new LogBatch(batch)
+      }
+    }
+  }
+
+  /** Offset of the first record with this timestamp or a later one; -1 when there is none. */
+  offsetForTimestamp(ms: number): number {
+    checkedInteger('ms', ms, { min: 0, max: Number.MAX_SAFE_INTEGER })
+    return this.#native.offsetForTimestamp(ms)
+  }
+
+  /** Deletes the records below `offset`; their space is freed a segment at a time. */
+  deleteBefore(offset: number): void {
+    checkedInteger('offset', offset, { min: 0, max: Number.MAX_SAFE_INTEGER })
+    this.#native.advanceStartOffset(offset)
+  }
+
+  /** Closes the active segment now: what is in it can then be deleted by retention. */
+  roll(): void {
+    this.#native.roll(Date.now())
+  }
+
+  /** Changes settings; in force at once. */
+  configure(options: LogOptions): void {
+    this.#config = logConfig(options, this.#config)
+    this.#native.setConfig(this.#config)
+  }
+
+  stats(): NativeLogStats {
+    return this.#native.stats()
+  }
+
+  /** @internal Wakes followers; the engine calls it when it closes. */
+  wake(): void {
+    const followers = [...this.#followers]
+    this.#followers.clear()
+    for (const follower of followers) follower()
+  }
+
+  #appended(error: number): Appended {
+    if (error !== 0) throw appendError(error)
+    const numbers = this.#numbers
+    if (this.#followers.size > 0) this.wake()
+    return { baseOffset: numbers[AppendOut.baseOffset]!, lastOffset: numbers[AppendOut.lastOffset]! }
+  }
+
+  /** Whole batches from the one holding `offset`, or null at the end. */
+  #chunk(offset: number, maxBytes: number): Uint8Array | null {
+    const numbers = this.#numbers
+    const bytes = this.#native.read(offset, maxBytes, numbers)
+    if (bytes === 0) return null
+    if (numbers[ReadOut.copied] === 1) return this.#native.copied()
+    const windowId = numbers[ReadOut.windowId]!
+    // After close() views are empty, and so is this one: a new read throws CLOSED before it gets here.
+    if (windowId !== this.#windowId) {
+      this.#window = new Uint8Array(this.#native.window(windowId))
+      this.#windowId = windowId
+    }
+    const start = numbers[ReadOut.windowOffset]!
+    return this.#window.subarray(start, start + bytes)
+  }
+
+  #appendOrAbort(signal: AbortSignal | undefined): Promise<boolean> {
+    return new Promise((resolve) => {
+      const onAppend = (): void => {
+        signal?.removeEventListener('abort', onAbort)
+        resolve(!this.#closed())
+      }
+      const onAbort = (): void => {
+        this.#followers.delete(onAppend)
+        resolve(false)
+      }
+      this.#followers.add(onAppend)
+      signal?.addEventListener('abort', onAbort, { once: true })
+    })
+  }
+
+  #closed(): boolean {
+    try {
+      this.#native.endOffset()
+      return false
+    } catch {
+      return true
+    }
+  }
+}
+
+function appendError(error: number): StorageError {
+  const why = APPEND_ERRORS[error] ?? `append failed with ${error}`
+  if (error === NO_SPACE) return new StorageError(why, 'NO_SPACE')
+  if (error === TOO_LARGE) return new StorageError(why, 'TOO_LARGE')
+  return new StorageError(why, error === STORAGE ? 'IO' : 'INVALID')
+}
+
+export type { Data, LogOptions, RecordInput }
