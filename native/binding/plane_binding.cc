@@ -229,6 +229,7 @@ void PartitionHandle::Register(Napi::Env env, EnvState& state) {
       PartitionClass::Method_<&PartitionHandle::OffsetOfMaxTimestamp>("offsetOfMaxTimestamp"),
       PartitionClass::Method_<&PartitionHandle::EndOffsetForEpoch>("endOffsetForEpoch"),
       PartitionClass::Method_<&PartitionHandle::EpochForOffset>("epochForOffset"),
+      PartitionClass::Method_<&PartitionHandle::AdvanceStartOffset>("advanceStartOffset"),
       PartitionClass::Method_<&PartitionHandle::Close>("close"),
   });
 }
@@ -373,6 +374,21 @@ Napi::Value PartitionHandle::EndOffsetForEpoch(const Napi::CallbackInfo& info) {
 Napi::Value PartitionHandle::EpochForOffset(const Napi::CallbackInfo& info) {
   if (!Live(info.Env())) return info.Env().Undefined();
   return Number(info.Env(), partition_->log().EpochForOffset(Int(info[0])));
+}
+
+Napi::Value PartitionHandle::AdvanceStartOffset(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!Live(env)) return env.Undefined();
+  int64_t offset = Int(info[0]);
+  if (offset > partition_->Info().high_watermark)
+    return state_->Throw(env, Status(Code::kOutOfRange, "the offset lies above the high watermark"));
+  Log& log = partition_->log();
+  Status status;
+  {
+    std::lock_guard lock(log.append_mutex());
+    status = log.AdvanceLogStartOffset(offset);
+  }
+  return status.ok() ? env.Undefined() : state_->Throw(env, status);
 }
 
 Napi::Value PartitionHandle::Close(const Napi::CallbackInfo& info) {

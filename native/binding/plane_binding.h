@@ -81,6 +81,7 @@ class PartitionHandle {
   Napi::Value OffsetOfMaxTimestamp(const Napi::CallbackInfo& info);
   Napi::Value EndOffsetForEpoch(const Napi::CallbackInfo& info);
   Napi::Value EpochForOffset(const Napi::CallbackInfo& info);
+  Napi::Value AdvanceStartOffset(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
 
   bool Live(Napi::Env env);

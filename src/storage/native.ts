@@ -188,6 +188,8 @@ export interface NativePartition {
   offsetOfMaxTimestamp(): NativeTimestampOffset
   endOffsetForEpoch(leaderEpoch: number): { leaderEpoch: number; endOffset: number }
   epochForOffset(offset: number): number
+  /** Moves the log start up to `offset`, at most the high watermark. */
+  advanceStartOffset(offset: number): void
   close(errorCode: number): void
 }
 

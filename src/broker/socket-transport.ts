@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// SocketTransport: a Node socket over a native Connection. Bytes go in as they come; outputs (scratch bytes and slices of
+// mapped segments) go out without a copy; punted requests go to dispatch, one at a time. Owns backpressure towards the socket.
+import type { Socket } from 'node:net'
+import type { DataPlane, PlaneConnection } from '../partition/data-plane.ts'
+import { ConnectionFlag, PIECE_NUMBERS } from '../storage/native.ts'
+import type { Clock } from '../util/seams.ts'
+import type { Broker } from './broker.ts'
+import { dispatch } from './dispatch.ts'
+import type { ClientContext } from './handler.ts'
+
+const SCRATCH_BYTES = 256 * 1024
+// Below this a new scratch is taken: reply headers are small, and a copied slice has at most 4 KiB.
+const SCRATCH_REST_BYTES = 16 * 1024
+const PIECES_MAX = 64
+
+/** Bytes that replies are copied to; shared by all sockets, thrown away when used up: writes under way keep it alive. */
+class Scratch {
+  bytes = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
+  used = 0
+
+  ensureRoom(): void {
+    if (this.bytes.length - this.used >= SCRATCH_REST_BYTES) return
+    this.bytes = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
+    this.used = 0
+  }
+}
+
+const scratch = new Scratch()
+const pieces = new Float64Array(PIECES_MAX * PIECE_NUMBERS)
+const slot = new Float64Array(1)
+
+export class SocketTransport {
+  readonly #socket: Socket
+  readonly #broker: Broker
+  readonly #plane: DataPlane
+  readonly #clock: Clock
+  readonly #client: ClientContext
+  readonly #connection: PlaneConnection
+  readonly #punts: Array<{ slot: number; frame: Buffer }> = []
+  #dispatching = false
+  #closed = false
+
+  constructor(socket: Socket, client: ClientContext, broker: Broker, onClosed: () => void) {
+    this.#socket = socket
+    this.#client = client
+    this.#broker = broker
+    this.#plane = broker.plane
+    this.#clock = broker.seams.clock
+    this.#connection = this.#plane.connect((flags) => this.#service(flags))
+    socket.on('data', (chunk: Buffer) => this.#receive(chunk))
+    socket.on('drain', () => {
+      if (!this.#closed) this.#service(this.#connection.native.flags())
+    })
+    // Whatever goes wrong with a socket costs that connection, never more.
+    socket.on('error', (error) => broker.log.debug({ err: error, client: client.host }, 'connection failed'))
+    socket.on('close', () => {
+      if (this.#closed) return
+      this.#closed = true
+      this.#plane.disconnect(this.#connection)
+      onClosed()
+    })
+  }
+
+  /** Stops reading and closes once what is answered was sent. */
+  end(): void {
+    if (!this.#closed) this.#socket.destroySoon()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  /** True while a request is answered or its answer is not sent. */
+  get busy(): boolean {
+    return this.#dispatching || this.#punts.length > 0 || this.#socket.writableLength > 0
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#closed) return
+    this.#service(this.#connection.native.receive(chunk, this.#clock.monoMs(), this.#clock.wallMs()))
+    this.#plane.rearmSoon()
+  }
+
+  #service(flags: number): void {
+    if (flags & ConnectionFlag.hasPunts) this.#takePunts()
+    const after = flags & ConnectionFlag.hasOutput ? this.#pump() : flags
+    if (this.#closed) return
+    if (after & ConnectionFlag.mustClose) {
+      const reason = this.#connection.native.closeReason()
+      this.#broker.log.info({ client: this.#client.host, reason }, 'connection closed')
+      this.#socket.destroySoon()
+      return
+    }
+    if (after & ConnectionFlag.pauseReading) this.#socket.pause()
+    else if (this.#socket.isPaused()) this.#socket.resume()
+  }
+
+  /** Writes what there is until the socket holds enough. Returns the flags afterwards. */
+  #pump(): number {
+    const socket = this.#socket
+    const native = this.#connection.native
+    while (!socket.writableNeedDrain && !this.#closed) {
+      scratch.ensureRoom()
+      const count = native.output(scratch.bytes, scratch.used, pieces, this.#clock.monoMs(), this.#clock.wallMs())
+      if (count === 0) break
+      if (count > 1) socket.cork()
+      for (let i = 0; i < count * PIECE_NUMBERS; i += PIECE_NUMBERS) {
+        const windowId = pieces[i]!
+        const start = pieces[i + 1]!
+        const end = start + pieces[i + 2]!
+        if (windowId === 0) {
+          scratch.used = end
+          socket.write(scratch.bytes.subarray(start, end))
+        } else {
+          socket.write(this.#plane.window(windowId).subarray(start, end))
+        }
+      }
+      if (count > 1) socket.uncork()
+    }
+    return this.#closed ? 0 : native.flags()
+  }
+
+  #takePunts(): void {
+    const native = this.#connection.native
+    for (;;) {
+      const frame = native.takePunt(slot)
+      if (frame === null) break
+      this.#punts.push({ slot: slot[0]!, frame })
+    }
+    if (!this.#dispatching) void this.#dispatchAll()
+  }
+
+  async #dispatchAll(): Promise<void> {
+    this.#dispatching = true
+    for (;;) {
+      const punt = this.#punts.shift()
+      if (punt === undefined) break
+      const reply = await dispatch(this.#broker, this.#client, punt.frame)
+      if (this.#closed) break
+      const native = this.#connection.native
+      const monoMs = this.#clock.monoMs()
+      const wallMs = this.#clock.wallMs()
+      if (reply.kind === 'close') {
+        this.#broker.log.info({ client: this.#client.host, reason: reply.reason }, 'connection closed')
+        this.#socket.destroySoon()
+        break
+      }
+      const flags =
+        reply.kind === 'frame'
+          ? native.answer(punt.slot, reply.frame, monoMs, wallMs)
+          : native.retry(punt.slot, monoMs, wallMs)
+      this.#service(flags)
+      this.#plane.rearmSoon()
+    }
+    this.#dispatching = false
+  }
+}
