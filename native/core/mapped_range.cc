@@ -32,8 +32,13 @@ Result<uint8_t*> MapRange(int fd, uint64_t position, uint64_t bytes, MapMode mod
   int flags = (mode == MapMode::kPrivate ? MAP_PRIVATE : MAP_SHARED) | MAP_NORESERVE;
   void* at = mmap(nullptr, bytes, protection, flags, fd, static_cast<off_t>(position));
   if (at == MAP_FAILED) {
-    std::string hint = errno == ENOMEM ? " (memory or vm.max_map_count is used up)" : "";
-    return Status::FromErrno(errno, what + ": mmap" + hint);
+    int failed = errno;
+    // The disk is well: nothing is offline for this, and a later attempt may succeed.
+    if (failed == ENOMEM) {
+      return Status(Code::kNoSpace, what + ": no more mappings: raise vm.max_map_count (or memory limits)",
+                    failed);
+    }
+    return Status::FromErrno(failed, what + ": mmap");
   }
   return static_cast<uint8_t*>(at);
 }

@@ -3,6 +3,7 @@
 // looked at, as in the paths that the engine builds from a log directory's own.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,20 +29,23 @@ inline std::vector<std::string_view> PathNames(std::string_view path) {
   return names;
 }
 
-/// An absolute path in one spelling: "/a/b". A relative path is one below `working_directory`.
+/// An absolute path in one spelling: "/a/b". A relative path is one below `working_directory`. ".." stays:
+/// what it means is known to the file system only.
 inline std::string NormalPath(std::string_view path, std::string_view working_directory) {
-  std::string whole;
-  if (path.empty() || path.front() != '/') {
-    whole.append(working_directory);
-    whole.push_back('/');
-  }
-  whole.append(path);
   std::string normal;
-  normal.reserve(whole.size());
-  for (std::string_view name : PathNames(whole)) {
-    normal.push_back('/');
-    normal.append(name);
-  }
+  auto append = [&normal](std::string_view part) {
+    size_t at = 0;
+    while (at < part.size()) {
+      size_t slash = std::min(part.find('/', at), part.size());
+      std::string_view name = part.substr(at, slash - at);
+      at = slash + 1;
+      if (name.empty() || name == ".") continue;
+      normal.push_back('/');
+      normal.append(name);
+    }
+  };
+  if (path.empty() || path.front() != '/') append(working_directory);
+  append(path);
   return normal.empty() ? std::string("/") : normal;
 }
 
