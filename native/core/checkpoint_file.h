@@ -18,11 +18,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/bytes.h"
+#include "core/file_sum.h"
 #include "core/log.h"
 #include "core/status.h"
 #include "core/vfs.h"
@@ -63,11 +65,8 @@ class Checksums {
  private:
   struct Sum {
     std::string name;
-    uint32_t crc = 0;
-    uint64_t size = 0;
-    bool has_previous = false;
-    uint32_t previous_crc = 0;
-    uint64_t previous_size = 0;
+    FileSum current;
+    std::optional<FileSum> previous;
   };
   Sum* Find(std::string_view name);
   const Sum* Find(std::string_view name) const { return const_cast<Checksums*>(this)->Find(name); }
@@ -108,7 +107,9 @@ class CheckpointSet {
   /// Reads all of them. Damage is in each file's trust, not in the Status, which fails only when the disk
   /// does or a newer varve wrote here (kUnsupported: don't touch the directory).
   Status Load();
-  const LoadedCheckpoint& loaded(CheckpointKind kind) const { return loaded_[static_cast<size_t>(kind)]; }
+  const LoadedCheckpoint& loaded(CheckpointKind kind) const {
+    return files_[static_cast<size_t>(kind)].loaded;
+  }
   /// Frees what loaded() holds.
   void DropLoaded();
 
@@ -126,12 +127,21 @@ class CheckpointSet {
   Status Store(const std::vector<Update>& updates, bool durable);
 
  private:
+  /// One of the four as it is on disk.
+  struct OnDisk {
+    LoadedCheckpoint loaded;
+    std::string text;
+    bool text_is_ours = false;  ///< written by us, now or (verified) before
+  };
+
+  std::string PathOf(const char* name) const { return directory_ + '/' + name; }
+  Status LoadOne(CheckpointKind kind, const std::string& unverified_because);
+
   Vfs* vfs_;
   std::string directory_;
   Checksums checksums_;
   std::string stored_checksums_;
-  LoadedCheckpoint loaded_[kCheckpointKindCount];
-  std::string stored_[kCheckpointKindCount];
+  OnDisk files_[kCheckpointKindCount];
 };
 
 }  // namespace varve

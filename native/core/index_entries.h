@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // IndexEntries: the memory of an index that one thread appends to while others search it: entries of kWords
 // 64-bit words, never moved once stored, in chunks that double. Knows nothing of files or of what the words
-// mean; shared by the offset, time and transaction index.
+// mean; shared by the offset and the time index.
 //
 // Threading: one writer at a time (Append, TruncateTo); any number of readers without locks. A reader takes a
 // snapshot of count and generation, reads, and asks Unchanged() at the end: when a truncation came between,
@@ -27,8 +27,9 @@ class IndexEntries {
     uint32_t generation;
   };
 
-  explicit IndexEntries(uint32_t first_capacity = kFirstCapacity)
-      : first_capacity_(std::max(first_capacity, uint32_t{1})) {}
+  /// `first_capacity`: entries known to come (a loaded file's), so that they take one chunk; 0: none.
+  explicit IndexEntries(uint32_t first_capacity = 0)
+      : first_capacity_(first_capacity == 0 ? kFirstCapacity : first_capacity) {}
   IndexEntries(const IndexEntries&) = delete;
   IndexEntries& operator=(const IndexEntries&) = delete;
   ~IndexEntries() {

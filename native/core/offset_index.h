@@ -22,6 +22,7 @@
 
 #include "core/bytes.h"
 #include "core/index_entries.h"
+#include "core/index_file.h"
 #include "core/status.h"
 #include "core/vfs.h"
 
@@ -100,8 +101,7 @@ class OffsetIndex {
   const int64_t base_offset_;
   const uint32_t entries_max_;
   Entries entries_;
-  uint32_t persisted_count_ = 0;  ///< entries at the front of the file that are those of entries_
-  bool file_size_known_ = false;  ///< the file is no longer than persisted_count_ entries
+  IndexFileState file_state_;
 };
 
 }  // namespace varve

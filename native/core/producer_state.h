@@ -106,8 +106,8 @@ struct ProducerCheck {
   int64_t base_offset = -1;
   int64_t last_offset = -1;
   int64_t timestamp = kNoTimestamp;  ///< of the original batch (its LogAppendTime when the topic has that)
-  /// Where the producer was found, for Update; npos: unknown so far. Good until the next Update, expiry, load
-  /// or truncation.
+  /// Where the producer was found, for Update; npos: unknown so far. Good until the next expiry, load or
+  /// Clear.
   static constexpr uint32_t npos = ~uint32_t{0};
   uint32_t slot = npos;
 };
@@ -123,8 +123,7 @@ class ProducerState {
   // --- appending ---
   /// For a batch with a producer id (header.HasProducerId()). `marker` is that of a control batch (null:
   /// none, or a data batch). By origin: kClient: duplicates, epoch, sequence, transaction. kCoordinator:
-  /// epoch and transaction; a marker's epochs. kReplica: the leader has checked: only a plain batch inside an
-  /// open transaction is refused, as in Kafka.
+  /// epoch and transaction; a marker's epochs. kReplica: nothing, the leader has checked.
   ///   - epoch below the known one: kInvalidProducerEpoch
   ///   - a new epoch not starting with sequence 0, or a gap: kOutOfOrderSequence (2^31-1 is followed by 0)
   ///   - a producer without an entry may start with any sequence
@@ -194,7 +193,8 @@ class ProducerState {
 
   uint32_t FindSlot(int64_t producer_id) const;
   uint32_t Insert(int64_t producer_id);
-  void Remove(uint32_t slot);
+  bool EndTransaction(ProducerEntry* entry, const EndTransactionMarker& marker, int64_t last_offset,
+                      CompletedTxn* completed);
   void Rehash(size_t buckets);
   size_t Bucket(int64_t producer_id) const;
   int64_t LastStableOffset(int64_t producer_id, int64_t last_offset) const;
@@ -208,11 +208,6 @@ class ProducerState {
   std::vector<OpenTxn> unreplicated_;
   int64_t map_end_offset_ = 0;
 };
-
-/// "00000000000000000042.snapshot"
-std::string ProducerSnapshotName(int64_t offset);
-/// The offset in such a name; -1: not one.
-int64_t ParseProducerSnapshotName(const std::string& name);
 
 /// The snapshot files of one log directory entry (`<topic>-<partition>/`). Knows them by name; reads one only
 /// to load it. Not thread-safe: its owner's lock.
@@ -248,6 +243,9 @@ class ProducerSnapshots {
   Status RemoveStray(std::span<const int64_t> base_offsets);
 
  private:
+  template <typename Which>
+  Status DeleteIf(Which which);
+
   Vfs* vfs_;
   std::string directory_;
   std::vector<int64_t> offsets_;

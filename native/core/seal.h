@@ -31,10 +31,10 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "core/bytes.h"
+#include "core/file_sum.h"
 #include "core/record_batch.h"
 #include "core/status.h"
 
@@ -44,17 +44,6 @@ inline constexpr uint32_t kSealMagic = 0x5653454c;
 inline constexpr uint16_t kSealVersion = 1;
 inline constexpr uint32_t kSealHeaderBytes = 100;
 inline constexpr uint32_t kSealBlockBytes = 1u << 20;
-
-/// "00000000000000000042.seal"
-std::string SealName(int64_t base_offset);
-
-/// Size and CRC32C of a small file.
-struct FileSum {
-  uint32_t size_bytes = 0;
-  uint32_t crc = 0;
-  bool operator==(const FileSum&) const = default;
-  static FileSum Of(Bytes file);
-};
 
 struct Seal {
   int64_t base_offset = 0;
@@ -98,22 +87,21 @@ class SealBuilder {
   /// are on disk.
   Result<Seal> Finish(const FileSum& index, const FileSum& time_index, const FileSum& txn_index);
 
-  /// Where the batch under way began: everything before it is good.
-  uint64_t valid_bytes() const { return batch_position_; }
-  const Seal& so_far() const { return seal_; }
+  /// Everything before it is good; where the batch under way began.
+  uint64_t valid_bytes() const { return valid_bytes_; }
 
  private:
-  Status EndHeader();
+  Status Fail(const char* what);
+  void AddToBlocks(Bytes bytes);
+  Status BeginBatch();
   Status EndBatch();
 
   Seal seal_;
   BatchHeader header_{};
-  uint64_t batch_position_ = 0;  ///< in the file, of the batch under way
-  uint64_t batch_left_ = 0;      ///< bytes of it still to come, behind its header
+  uint64_t valid_bytes_ = 0;
+  uint64_t batch_left_ = 0;  ///< bytes of the batch under way that are still to come, behind its header
   uint32_t header_filled_ = 0;
   uint32_t batch_crc_ = 0;
-  uint32_t block_crc_ = 0;
-  uint32_t block_filled_ = 0;
   uint8_t header_bytes_[kBatchHeaderBytes];
   bool failed_ = false;
 };

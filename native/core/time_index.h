@@ -20,6 +20,7 @@
 
 #include "core/bytes.h"
 #include "core/index_entries.h"
+#include "core/index_file.h"
 #include "core/offset_index.h"
 #include "core/status.h"
 #include "core/vfs.h"
@@ -71,12 +72,13 @@ class TimeIndex {
 
   TimeIndex(int64_t base_offset, uint32_t index_bytes_max, uint32_t first_capacity);
   TimeIndexEntry Decode(const Entries::Entry& entry) const;
+  template <typename Before>
+  TimeIndexEntry Search(Before before) const;
 
   const int64_t base_offset_;
   const uint32_t entries_max_;
   Entries entries_;
-  uint32_t persisted_count_ = 0;
-  bool file_size_known_ = false;
+  IndexFileState file_state_;
 };
 
 }  // namespace varve

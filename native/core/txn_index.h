@@ -16,10 +16,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "core/bytes.h"
-#include "core/index_entries.h"
 #include "core/log.h"
 #include "core/status.h"
 #include "core/vfs.h"
@@ -36,7 +36,8 @@ struct AbortedTxn {
   bool operator==(const AbortedTxn&) const = default;
 };
 
-/// Threading as OffsetIndex: Append and TruncateTo are the owner's, the rest any thread's, without a lock.
+/// Threading: Append and TruncateTo are the owner's (the append lock); the rest any thread's. One small lock
+/// inside, held while entries are searched or added, never while a file is written.
 class TxnIndex {
  public:
   explicit TxnIndex(int64_t base_offset) : base_offset_(base_offset) {}
@@ -46,19 +47,19 @@ class TxnIndex {
   static Result<std::unique_ptr<TxnIndex>> Load(Bytes file, int64_t base_offset);
 
   int64_t base_offset() const { return base_offset_; }
-  uint32_t entry_count() const { return entries_.count(); }
+  uint32_t entry_count() const;
   uint64_t size_bytes() const { return uint64_t{entry_count()} * kTxnIndexEntryBytes; }
   std::vector<AbortedTxn> Entries() const;
 
-  /// Adds an entry in heap and writes it to `file` (page cache, no sync). kInvalid when it does not lie
-  /// behind the last one. When writing fails the entry is kept in heap all the same: readers of this process
-  /// see it.
+  /// Adds an entry in heap and writes it to `file` (page cache, no sync). kInvalid, with nothing changed,
+  /// when it does not lie behind the last one. When writing fails it is kept in heap all the same: readers of
+  /// this process see it.
   Status Append(const AbortedTxn& txn, File& file);
   /// The same without a file, for rebuilding: Encode() is written as a whole afterwards.
   Status Append(const AbortedTxn& txn);
 
-  /// Adds those that overlap [from, up_to) to `out`. True when no later segment can add any for this range;
-  /// false: go on in the next one.
+  /// Adds those that overlap [from, up_to) to `out`, by rising marker offset. True when no later segment can
+  /// add any for this range; false: go on in the next one.
   bool CollectAborted(int64_t from, int64_t up_to, std::vector<AbortedTransaction>* out) const;
 
   /// Drops the entries whose marker lies at or behind `offset`, in heap, and in `file` unless it is null.
@@ -67,10 +68,9 @@ class TxnIndex {
   std::vector<uint8_t> Encode() const;
 
  private:
-  using Table = IndexEntries<4>;
-
   const int64_t base_offset_;
-  Table entries_;
+  mutable std::mutex mutex_;
+  std::vector<AbortedTxn> entries_;  ///< by rising last_offset
 };
 
 }  // namespace varve
