@@ -3,11 +3,11 @@
 // encoding. Owns what happens when any of it fails; knows no socket. Requests of one connection are handled one after the other,
 // as Kafka does: a JoinGroup that waits holds up what the client sent behind it.
 import { KafkaError } from '../errors.ts'
+import { kafkaErrorOf } from '../partition/local-partition.ts'
 import type { AnyApi } from '../protocol/api.ts'
 import { ApiVersions, apiByKey, decodeRequestHeader } from '../protocol/apis/index.ts'
 import { errorByName } from '../protocol/errors.ts'
 import { ProtocolError } from '../protocol/protocol-error.ts'
-import { kafkaErrorOf } from '../partition/local-partition.ts'
 import type { Broker } from './broker.ts'
 import { type ClientContext, RETRY_NATIVELY, type RequestContext } from './handler.ts'
 import { handlerByKey } from './handlers/index.ts'

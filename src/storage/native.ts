@@ -102,6 +102,8 @@ export interface NativeLog {
   copied(): Uint8Array
   /** The ArrayBuffer over a copy-on-write mapping of up to 64 MiB of a segment, as the last read named it. */
   window(windowId: number): ArrayBuffer
+  /** The largest leader epoch that the log has seen, -1: none. */
+  latestEpoch(): number
   /** Offset of the first record at or after a timestamp, -1: none. */
   offsetForTimestamp(timestampMs: number): number
   /** Resolves when everything appended so far is on stable storage. */

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Logs that lie in the directories but that the metadata doesn't know: what a stopped Apache Kafka wrote, or logs moved in by hand. They become
+// topics with the ids in their partition.metadata and go on in a later leader epoch; their configs are the defaults.
+import type { Logger } from 'pino'
+import type { NativeEngine } from '../storage/native.ts'
+import type { Topics } from './topics.ts'
+
+export async function importLogs(
+  engine: NativeEngine,
+  topics: Topics,
+  log: Logger,
+  notTopics: ReadonlySet<string>,
+): Promise<void> {
+  const unknown = new Map<string, number[]>()
+  for (const { topic, partition } of engine.logs()) {
+    if (notTopics.has(topic) || topics.get(topic) !== undefined) continue
+    const partitions = unknown.get(topic)
+    if (partitions === undefined) unknown.set(topic, [partition])
+    else partitions.push(partition)
+  }
+  for (const [name, partitions] of unknown) {
+    try {
+      const id = engine.readTopicId(name, partitions[0]!)
+      const latestEpochs = partitions.map((partition) => engine.findLog(name, partition)?.latestEpoch() ?? -1)
+      await topics.create({
+        name,
+        // A partition whose directory is missing begins empty.
+        partitionCount: Math.max(...partitions) + 1,
+        replicationFactor: 1,
+        assignments: [],
+        overrides: new Map(name === '__consumer_offsets' ? [['cleanup.policy', 'compact']] : []),
+        reachedEpoch: Math.max(...latestEpochs),
+        ...(id === '' ? {} : { id }),
+      })
+      log.info({ topic: name, partitions: partitions.length }, 'topic found on disk')
+    } catch (error) {
+      log.error({ err: error, topic: name }, 'topic on disk could not be taken over')
+    }
+  }
+}

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+// Topics: the topics of this broker as the metadata store has them, with their open partitions. Checks what is asked for, writes it to
+// the store, and follows the store's changes: opening, publishing and closing partitions happens there and nowhere else.
+import type { Logger } from 'pino'
+import type { Change, MetadataStore } from '../cluster/metadata-store.ts'
+import { KafkaError } from '../errors.ts'
+import type { DataPlane } from '../partition/data-plane.ts'
+import { kafkaErrorOf, type LocalPartition } from '../partition/local-partition.ts'
+import type { Seams } from '../util/seams.ts'
+import { randomUuid, uuidBytes } from '../util/uuid.ts'
+import { type BrokerConfig, checkTopicConfigs, TopicConfig } from './config/config.ts'
+
+export interface Topic {
+  readonly name: string
+  /** 22 characters of base64url. */
+  readonly id: string
+  readonly internal: boolean
+  readonly config: TopicConfig
+  /** What was set for this topic alone. */
+  readonly overrides: Readonly<Record<string, string>>
+  /** By index; null where the log can't be opened: the partition is offline. */
+  readonly partitions: ReadonlyArray<LocalPartition | null>
+}
+
+export interface TopicToCreate {
+  readonly name: string
+  /** -1: num.partitions */
+  readonly partitionCount: number
+  /** -1: default.replication.factor */
+  readonly replicationFactor: number
+  /** Replicas by partition; empty: assigned here. */
+  readonly assignments: ReadonlyArray<{ readonly partitionIndex: number; readonly brokerIds: readonly number[] }>
+  readonly overrides: ReadonlyMap<string, string | null>
+  /** Of a topic that is already on disk; default: a new one. */
+  readonly id?: string
+  /** Leader epoch that the topic's logs have reached; default -1. */
+  readonly reachedEpoch?: number
+}
+
+/** What the store keeps of a topic. */
+interface TopicRecord {
+  readonly id: string
+  readonly partitions: number
+  /** The leader epoch is this plus the broker's generation: every start of the broker is a new epoch. */
+  readonly epochBase: number
+  readonly configs: Readonly<Record<string, string>>
+}
+
+const PREFIX = '/topics/'
+const NAME = /^[a-zA-Z0-9._-]{1,249}$/
+/** Of one topic. Beyond it a typing error would fill the disk's inodes. */
+const PARTITIONS_MAX = 100_000
+export const INTERNAL_TOPICS: ReadonlySet<string> = new Set([
+  '__consumer_offsets',
+  '__transaction_state',
+  '__share_group_state',
+])
+
+export class Topics {
+  readonly #store: MetadataStore
+  readonly #plane: DataPlane
+  readonly #config: BrokerConfig
+  readonly #seams: Seams
+  readonly #log: Logger
+  readonly #nodeId: number
+  readonly #generation: number
+  readonly #byName = new Map<string, Topic>()
+  readonly #byId = new Map<string, Topic>()
+  readonly #deletedListeners: Array<(name: string) => void> = []
+  #watch: { cancel(): void } | undefined
+
+  constructor(options: {
+    store: MetadataStore
+    plane: DataPlane
+    config: BrokerConfig
+    seams: Seams
+    log: Logger
+    nodeId: number
+    /** How often this broker was started. */
+    generation: number
+  }) {
+    this.#store = options.store
+    this.#plane = options.plane
+    this.#config = options.config
+    this.#seams = options.seams
+    this.#log = options.log
+    this.#nodeId = options.nodeId
+    this.#generation = options.generation
+  }
+
+  /** Opens what the store has and follows it from then on. */
+  open(): void {
+    this.#watch = this.#store.watch(0, (change) => this.#onChange(change))
+  }
+
+  close(): void {
+    this.#watch?.cancel()
+    const stopping = new KafkaError('NOT_LEADER_OR_FOLLOWER', 'the broker is stopping')
+    for (const topic of this.#byName.values()) for (const partition of topic.partitions) partition?.close(stopping)
+  }
+
+  get(name: string): Topic | undefined {
+    return this.#byName.get(name)
+  }
+  byId(id: string): Topic | undefined {
+    return this.#byId.get(id)
+  }
+  /** In order of creation. */
+  all(): Topic[] {
+    return [...this.#byName.values()]
+  }
+  onDeleted(listener: (name: string) => void): void {
+    this.#deletedListeners.push(listener)
+  }
+
+  /** The partition, or the KafkaError that a client asking for it gets. */
+  partition(name: string, index: number): LocalPartition | KafkaError {
+    const topic = this.#byName.get(name)
+    if (topic === undefined || index < 0 || index >= topic.partitions.length)
+      return new KafkaError('UNKNOWN_TOPIC_OR_PARTITION')
+    return topic.partitions[index] ?? new KafkaError('KAFKA_STORAGE_ERROR')
+  }
+
+  /** What create() would refuse; returns the counts that the topic would get. */
+  checkCreate(topic: TopicToCreate): { partitionCount: number; replicationFactor: number } {
+    checkTopicName(topic.name)
+    if (this.#byName.has(topic.name))
+      throw new KafkaError('TOPIC_ALREADY_EXISTS', `Topic '${topic.name}' already exists.`)
+    const colliding = this.#collidingName(topic.name)
+    if (colliding !== undefined)
+      throw new KafkaError(
+        'INVALID_TOPIC_EXCEPTION',
+        `Topic '${topic.name}' collides with existing topic: ${colliding}`,
+      )
+    checkTopicConfigs(topic.overrides)
+    if (topic.assignments.length > 0) return this.#checkAssignments(topic)
+    const partitionCount = topic.partitionCount === -1 ? this.#config.number('num.partitions') : topic.partitionCount
+    if (partitionCount < 1)
+      throw new KafkaError('INVALID_PARTITIONS', 'Number of partitions was set to an invalid non-positive value.')
+    checkPartitionCount(partitionCount)
+    const replicationFactor =
+      topic.replicationFactor === -1 ? this.#config.number('default.replication.factor') : topic.replicationFactor
+    if (replicationFactor < 1)
+      throw new KafkaError(
+        'INVALID_REPLICATION_FACTOR',
+        'Replication factor must be larger than 0, or -1 to use the default value.',
+      )
+    if (replicationFactor > 1)
+      throw new KafkaError(
+        'INVALID_REPLICATION_FACTOR',
+        `Unable to replicate the partition ${replicationFactor} time(s): The target replication factor of ${replicationFactor} cannot be reached because only 1 broker(s) are registered.`,
+      )
+    return { partitionCount, replicationFactor }
+  }
+
+  /** Makes the topic: durable and served when it resolves. Throws what checkCreate throws. */
+  async create(topic: TopicToCreate): Promise<Topic> {
+    const { partitionCount } = this.checkCreate(topic)
+    const record: TopicRecord = {
+      id: topic.id ?? randomUuid(this.#seams.rng),
+      partitions: partitionCount,
+      epochBase: (topic.reachedEpoch ?? -1) + 1 - this.#generation,
+      configs: Object.fromEntries([...topic.overrides].map(([name, text]) => [name, text!])),
+    }
+    const key = PREFIX + topic.name
+    const result = await this.#store.txn([{ key, revision: 0 }], [{ put: key, value: JSON.stringify(record) }])
+    if (!result.succeeded) throw new KafkaError('TOPIC_ALREADY_EXISTS', `Topic '${topic.name}' already exists.`)
+    return this.#byName.get(topic.name)!
+  }
+
+  /** Throws when the count can't be grown to `total`. */
+  checkGrow(name: string, total: number, assignments: ReadonlyArray<readonly number[]> | null): void {
+    const topic = this.#byName.get(name)
+    if (topic === undefined) throw new KafkaError('UNKNOWN_TOPIC_OR_PARTITION')
+    const now = topic.partitions.length
+    if (total < now)
+      throw new KafkaError(
+        'INVALID_PARTITIONS',
+        `The topic ${name} currently has ${now} partition(s); ${total} would not be an increase.`,
+      )
+    if (total === now) throw new KafkaError('INVALID_PARTITIONS', `Topic already has ${now} partition(s).`)
+    checkPartitionCount(total)
+    if (assignments === null) return
+    if (assignments.length !== total - now)
+      throw new KafkaError(
+        'INVALID_REPLICA_ASSIGNMENT',
+        `Attempted to add ${total - now} additional partition(s), but only ${assignments.length} assignment(s) were specified.`,
+      )
+    for (const brokerIds of assignments) this.#checkReplicas(brokerIds)
+  }
+
+  async grow(name: string, total: number): Promise<void> {
+    await this.#update(name, (record) => ({ ...record, partitions: total }))
+  }
+
+  async delete(name: string): Promise<void> {
+    if (!this.#config.boolean('delete.topic.enable')) throw new KafkaError('TOPIC_DELETION_DISABLED')
+    const key = PREFIX + name
+    const entry = this.#store.get(key)
+    if (entry === undefined) throw new KafkaError('UNKNOWN_TOPIC_OR_PARTITION')
+    const result = await this.#store.txn([{ key, revision: entry.revision }], [{ delete: key }])
+    if (!result.succeeded) throw new KafkaError('UNKNOWN_TOPIC_OR_PARTITION')
+  }
+
+  async #update(name: string, change: (record: TopicRecord) => TopicRecord): Promise<void> {
+    const key = PREFIX + name
+    for (;;) {
+      const entry = this.#store.get(key)
+      if (entry === undefined) throw new KafkaError('UNKNOWN_TOPIC_OR_PARTITION')
+      const value = JSON.stringify(change(JSON.parse(entry.value) as TopicRecord))
+      const result = await this.#store.txn([{ key, revision: entry.revision }], [{ put: key, value }])
+      if (result.succeeded) return
+    }
+  }
+
+  #onChange(change: Change): void {
+    if (!change.key.startsWith(PREFIX)) return
+    const name = change.key.slice(PREFIX.length)
+    if (change.value === null) this.#remove(name)
+    else this.#put(name, JSON.parse(change.value) as TopicRecord)
+  }
+
+  #put(name: string, record: TopicRecord): void {
+    const old = this.#byName.get(name)
+    const config = new TopicConfig(this.#config, record.configs)
+    const partitionConfig = config.partition()
+    const partitions = [...(old?.partitions ?? [])]
+    for (const partition of partitions) partition?.setConfig(partitionConfig)
+    while (partitions.length < record.partitions)
+      partitions.push(this.#openPartition(name, partitions.length, record, config))
+    const topic: Topic = {
+      name,
+      id: record.id,
+      internal: INTERNAL_TOPICS.has(name),
+      config,
+      overrides: record.configs,
+      partitions,
+    }
+    this.#byName.set(name, topic)
+    this.#byId.set(record.id, topic)
+    if (old === undefined)
+      this.#plane.publishTopic({
+        name,
+        id: uuidBytes(record.id)!,
+        mayWrite: true,
+        mayRead: true,
+        internal: topic.internal,
+        deadlineMonoMs: -1,
+      })
+  }
+
+  #openPartition(name: string, index: number, record: TopicRecord, config: TopicConfig): LocalPartition | null {
+    try {
+      const partition = this.#plane.openPartition(name, index, config.partition())
+      partition.applyState({
+        isLeader: true,
+        leaderId: this.#nodeId,
+        leaderEpoch: record.epochBase + this.#generation,
+        localId: this.#nodeId,
+        isr: [this.#nodeId],
+        minInsyncReplicas: config.number('min.insync.replicas'),
+      })
+      return partition
+    } catch (error) {
+      this.#log.error({ err: error, topic: name, partition: index }, 'partition is offline')
+      return null
+    }
+  }
+
+  #remove(name: string): void {
+    const topic = this.#byName.get(name)
+    if (topic === undefined) return
+    this.#byName.delete(name)
+    this.#byId.delete(topic.id)
+    this.#plane.removeTopic(name)
+    const gone = new KafkaError('UNKNOWN_TOPIC_OR_PARTITION')
+    topic.partitions.forEach((partition, index) => {
+      if (partition === null) return
+      partition.close(gone)
+      try {
+        this.#plane.deleteLog(name, index)
+      } catch (error) {
+        this.#log.error({ err: kafkaErrorOf(error), topic: name, partition: index }, 'log could not be deleted')
+      }
+    })
+    for (const listener of this.#deletedListeners) listener(name)
+  }
+
+  /** `a.b` and `a_b` would share metric names: Kafka refuses the second. */
+  #collidingName(name: string): string | undefined {
+    if (!/[._]/.test(name)) return undefined
+    const folded = name.replaceAll('.', '_')
+    for (const other of this.#byName.keys()) if (other.replaceAll('.', '_') === folded) return other
+    return undefined
+  }
+
+  #checkAssignments(topic: TopicToCreate): { partitionCount: number; replicationFactor: number } {
+    if (topic.partitionCount !== -1 || topic.replicationFactor !== -1)
+      throw new KafkaError('INVALID_REQUEST', 'Both partition or replica counts and assignments were given.')
+    const indexes = new Set<number>()
+    for (const { partitionIndex, brokerIds } of topic.assignments) {
+      if (indexes.has(partitionIndex))
+        throw new KafkaError(
+          'INVALID_REPLICA_ASSIGNMENT',
+          `Found multiple manual partition assignments for partition ${partitionIndex}`,
+        )
+      indexes.add(partitionIndex)
+      this.#checkReplicas(brokerIds)
+    }
+    for (let index = 0; index < indexes.size; index++)
+      if (!indexes.has(index))
+        throw new KafkaError(
+          'INVALID_REPLICA_ASSIGNMENT',
+          'partitions should be a consecutive 0-based integer sequence',
+        )
+    checkPartitionCount(indexes.size)
+    return { partitionCount: indexes.size, replicationFactor: 1 }
+  }
+
+  #checkReplicas(brokerIds: readonly number[]): void {
+    if (brokerIds.length === 0)
+      throw new KafkaError(
+        'INVALID_REPLICA_ASSIGNMENT',
+        'The manual partition assignment includes an empty replica list.',
+      )
+    if (new Set(brokerIds).size !== brokerIds.length)
+      throw new KafkaError(
+        'INVALID_REPLICA_ASSIGNMENT',
+        'The manual partition assignment includes a broker more than once.',
+      )
+    for (const brokerId of brokerIds)
+      if (brokerId !== this.#nodeId)
+        throw new KafkaError(
+          'INVALID_REPLICA_ASSIGNMENT',
+          `The manual partition assignment includes broker ${brokerId}, but no such broker is registered.`,
+        )
+  }
+}
+
+export function checkTopicName(name: string): void {
+  const fail = (why: string): never => {
+    throw new KafkaError('INVALID_TOPIC_EXCEPTION', why)
+  }
+  if (name === '') fail('Topic name is invalid: the empty string is not allowed')
+  if (name === '.' || name === '..') fail(`Topic name is invalid: '${name}' is not allowed`)
+  if (name.length > 249)
+    fail(`Topic name is invalid: the length of '${name}' is longer than the max allowed length 249`)
+  if (!NAME.test(name))
+    fail(
+      `Topic name is invalid: '${name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'`,
+    )
+}
+
+function checkPartitionCount(count: number): void {
+  if (count > PARTITIONS_MAX)
+    throw new KafkaError(
+      'POLICY_VIOLATION',
+      `A topic may have at most ${PARTITIONS_MAX} partitions, ${count} were asked for.`,
+    )
+}
