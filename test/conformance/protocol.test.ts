@@ -27,6 +27,7 @@ interface SpecField {
   tag?: number
   default?: string | number
   ignorable?: boolean
+  entityType?: string
   fields?: SpecField[]
 }
 
@@ -140,7 +141,7 @@ function rangeHolds(text: string | undefined, version: number): boolean {
   return version >= Number(min) && version <= Number(max ?? min)
 }
 
-const SPEC_NAMES: Record<string, string> = { offset: 'int64', timestampMs: 'int64', topicName: 'string' }
+const SPEC_NAMES: Record<string, string> = { offset: 'int64', timestampMs: 'int64' }
 
 function describeType(type: WireType): string {
   if (type.kind === 'array') return `[]${describeType(type.element)}`
@@ -176,7 +177,8 @@ function describeKafkas(fields: SpecField[], versions: readonly number[], spec: 
     if (carriedIn.length === 0) return []
     const element = field.type.replace(/^\[\]/, '')
     const inner = field.fields ?? spec.commonStructs?.find(({ name }) => name === element)?.fields
-    const type = inner === undefined ? field.type : field.type.replace(element, 'struct')
+    const ours = inner !== undefined ? 'struct' : field.entityType === 'topicName' ? 'topicName' : element
+    const type = field.type.replace(element, ours)
     return {
       name: field.name[0]!.toLowerCase() + field.name.slice(1),
       type,
