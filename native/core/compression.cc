@@ -11,6 +11,15 @@ namespace varve {
 namespace {
 constexpr uint64_t kRatioMax = 1000;
 constexpr uint64_t kRatioFreeBytes = 64 * 1024;
+// Under AddressSanitizer a buffer is exactly as large as it was asked to be, so that a decoder that writes
+// further is seen.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kExactBuffers = true;
+#elif defined(__has_feature)
+constexpr bool kExactBuffers = __has_feature(address_sanitizer);
+#else
+constexpr bool kExactBuffers = false;
+#endif
 constexpr size_t kCapacityMin = 256 * 1024;
 }  // namespace
 
@@ -22,7 +31,7 @@ DecodeScratch::~DecodeScratch() {
 
 uint8_t* DecodeScratch::Reserve(size_t bytes) {
   if (bytes <= capacity_ && data_ != nullptr) return data_;
-  size_t capacity = std::max({bytes, kCapacityMin, capacity_ + capacity_ / 2});
+  size_t capacity = kExactBuffers ? bytes : std::max({bytes, kCapacityMin, capacity_ + capacity_ / 2});
   auto* grown = static_cast<uint8_t*>(std::realloc(data_, capacity + kSlackBytes));
   if (grown == nullptr) return nullptr;
   data_ = grown;

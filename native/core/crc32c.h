@@ -15,7 +15,7 @@ namespace varve {
 /// The CRC32C of what `crc` covered followed by `bytes`: Crc32c(Crc32c(0, a), b) == Crc32c(0, a + b).
 uint32_t Crc32c(uint32_t crc, Bytes bytes);
 
-/// The CRC32C of a + b from Crc32c(0, a), Crc32c(0, b) and b's size, without their bytes.
+/// The CRC32C of a + b from Crc32c(0, a), Crc32c(0, b) and b's size (below 2^61), without their bytes.
 uint32_t Crc32cCombine(uint32_t crc_a, uint32_t crc_b, uint64_t size_b);
 
 /// One way of computing it, for tests and benchmarks.
