@@ -32,6 +32,9 @@ export interface MessageShape<F extends Fields> {
   readonly fields: F
 }
 
+/** A larger frame that fails is not read again to find the field: what is bad must not cost more than what is good. */
+const EXPLAINED_BYTES = 64 * 1024
+
 const NO_OPTIONS: DecodeOptions = {}
 const reader = new Reader()
 
@@ -70,8 +73,8 @@ export class Message<F extends Fields> {
       value = decoder(reader.open(bytes, position, maxElements, lenient)) as Decoded<F>
       trailing = reader.end - reader.position
     } catch (error) {
-      reader.open(bytes, position, maxElements, lenient)
-      throw this.#explained(error, version, (form) => readStruct(this.fields, form, reader))
+      const again = bytes.length > EXPLAINED_BYTES ? undefined : reader.open(bytes, position, maxElements, lenient)
+      throw this.#explained(error, version, (form) => again && readStruct(this.fields, form, again))
     } finally {
       reader.close()
     }
@@ -131,7 +134,7 @@ export class Message<F extends Fields> {
     } catch (found) {
       return found instanceof ProtocolError ? found.in(this.name, version) : found
     }
-    return error
+    return error instanceof ProtocolError ? error.in(this.name, version) : error
   }
 }
 

@@ -128,21 +128,21 @@ export class Reader {
   }
 
   bytes(): Buffer {
-    return Buffer.from(this.#slice(this.int32()))
+    return this.#copy(this.int32())
   }
 
   nullableBytes(): Buffer | null {
     const size = this.int32()
-    return size === -1 ? null : Buffer.from(this.#slice(size))
+    return size === -1 ? null : this.#copy(size)
   }
 
   compactBytes(): Buffer {
-    return Buffer.from(this.#slice(this.uvarint() - 1))
+    return this.#copy(this.uvarint() - 1)
   }
 
   compactNullableBytes(): Buffer | null {
     const size = this.uvarint() - 1
-    return size === -1 ? null : Buffer.from(this.#slice(size))
+    return size === -1 ? null : this.#copy(size)
   }
 
   records(): Buffer {
@@ -255,6 +255,10 @@ export class Reader {
     if (size < 0) this.fail('malformed', size === -1 ? 'bytes are null that must not be' : `bytes length ${size}`)
     const start = this.take(size)
     return this.buffer.subarray(start, start + size)
+  }
+
+  #copy(size: number): Buffer {
+    return size === 0 ? EMPTY : Buffer.from(this.#slice(size))
   }
 
   #count(count: number, minSize: number): number {

@@ -10,8 +10,10 @@ const SLAB_BYTES = 64 * 1024
 const LARGE_BYTES = 16 * 1024
 const MAX_FRAME_BYTES = 2 ** 31 - 1
 const MAX_STRING_BYTES = 32_767
-/** Up to here, three bytes a UTF-16 unit cannot overflow a one-byte compact length. */
-const SHORT_STRING = 42
+/** Up to here an ASCII string has a compact length of one byte, and a loop beats two calls into native code. */
+const SHORT_STRING = 126
+/** Up to here any string has. */
+const SHORT_UTF16 = 42
 
 const EMPTY = Buffer.alloc(0)
 const NO_VIEW = new DataView(new ArrayBuffer(0))
@@ -313,17 +315,18 @@ export class Writer {
     return value
   }
 
-  /** Writes a short string behind a gap for its length and returns its size; -1 when it is not short. */
+  /** Writes a string behind a gap for its length and returns its size; or writes nothing and returns -1. */
   #short(value: string, gap: number): number {
     const length = value.length
     if (length > SHORT_STRING) return -1
-    const start = this.reserve(gap + 3 * length) + gap
+    const begin = this.reserve(gap + 3 * length)
+    const start = begin + gap
     const buffer = this.buffer
     for (let i = 0; i < length; i++) {
       const unit = value.charCodeAt(i)
       if (unit > 0x7f) {
-        const size = buffer.write(value, start, 'utf8')
-        this.position = start + size
+        const size = length <= SHORT_UTF16 ? buffer.write(value, start, 'utf8') : -1
+        this.position = size < 0 ? begin : start + size
         return size
       }
       buffer[start + i] = unit

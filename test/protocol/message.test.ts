@@ -321,6 +321,16 @@ describe('bad input', () => {
     })
   })
 
+  test('a large body that is bad is not read a second time to find the field', () => {
+    const m = message({ a: array(int8), s: string })
+    const body = m.encode(0, { a: Array.from({ length: 100_000 }, () => 1), s: 'x' })
+    expect(failure(() => m.decode(0, body.subarray(0, -1)))).toMatchObject({
+      kind: 'truncated',
+      where: 'Test v0',
+      path: '',
+    })
+  })
+
   test('only -1 is a null array (row 9)', () => {
     const text = '0000 ffff'
     expect(plain.decode(0, hex(`${text} ffffffff 00000000`)).a).toBeNull()
