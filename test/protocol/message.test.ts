@@ -2,16 +2,7 @@
 // The rules of the codec, one by one, and the bad input that it must withstand. The limits are those of decoding; what
 // a broker does with a ProtocolError is tested with the broker.
 import { describe, expect, test } from 'vitest'
-import {
-  CreateTopics,
-  Fetch,
-  Heartbeat,
-  JoinGroup,
-  ListOffsets,
-  Metadata,
-  OffsetCommit,
-  Produce,
-} from '../../src/protocol/apis/index.ts'
+import { CreateTopics, Fetch, Heartbeat, JoinGroup, Metadata, Produce } from '../../src/protocol/apis/index.ts'
 import { Message } from '../../src/protocol/message.ts'
 import { ProtocolError } from '../../src/protocol/protocol-error.ts'
 import { MAX_ARRAY_ELEMENTS, MAX_TAGGED_FIELDS } from '../../src/protocol/reader.ts'
