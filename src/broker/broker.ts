@@ -7,6 +7,7 @@ import type { MetadataStore } from '../cluster/metadata-store.ts'
 import { GroupCoordinator } from '../coordinator/group-coordinator.ts'
 import { KafkaError } from '../errors.ts'
 import { DataPlane } from '../partition/data-plane.ts'
+import { nativeCodec } from '../storage/codec.ts'
 import { type NativeEngine, native } from '../storage/native.ts'
 import type { Seams } from '../util/seams.ts'
 import { randomUuid } from '../util/uuid.ts'
@@ -88,8 +89,8 @@ export class Broker {
       const generation = await nextGeneration(store)
       broker = new Broker(options, { engine, plane, store, clusterId, generation })
       broker.topics.open()
-      await importLogs(engine, broker.topics, broker.log, new Set([METADATA_LOG, KRAFT_METADATA_LOG]))
-      broker.#leadOffsetsTopic()
+      await importLogs(engine, broker.topics, broker.log, new Set([METADATA_LOG, KRAFT_METADATA_LOG]), generation === 0)
+      broker.groups.start()
       for (const address of options.listen) await broker.listeners.listen(address)
       return broker
     } catch (error) {
@@ -128,9 +129,16 @@ export class Broker {
     this.groups = new GroupCoordinator({
       config: groupCoordinatorConfig(config),
       seams,
+      logger: {
+        info: (text) => log.info(text),
+        warn: (text) => log.warn(text),
+        error: (text) => log.error(text),
+      },
       nodeId: this.nodeId,
-      topicExists: (topic, partition) => this.topics.partition(topic, partition) instanceof Error === false,
-      ensureOffsetsTopic: () => this.#ensureOffsetsTopic(),
+      topicExists: (topic, partition) => !(this.topics.partition(topic, partition) instanceof KafkaError),
+      ensureOffsetsTopic: () => this.ensureOffsetsTopic(),
+      partitionFor: (index) => this.topics.get(OFFSETS_TOPIC)?.partitions[index] ?? undefined,
+      codecs: nativeCodec,
     })
     this.topics.onDeleted((name) => this.groups.onTopicDeleted(name))
     this.listeners = new Listeners(this)
@@ -149,6 +157,22 @@ export class Broker {
     return tcp?.kind === 'tcp' ? { host: tcp.host, port: tcp.port } : { host: 'localhost', port: 0 }
   }
 
+  get rack(): string | null {
+    return this.config.effective('broker.rack').text
+  }
+
+  /** Makes __consumer_offsets when it is missing. */
+  ensureOffsetsTopic(): Promise<void> {
+    if (this.topics.get(OFFSETS_TOPIC) !== undefined) return Promise.resolve()
+    this.#creatingOffsetsTopic ??= this.topics
+      .create(offsetsTopic(this.config))
+      .then(() => undefined)
+      .finally(() => {
+        this.#creatingOffsetsTopic = undefined
+      })
+    return this.#creatingOffsetsTopic
+  }
+
   /** Lets requests under way finish, then stops cleanly. Idempotent. */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop()
@@ -158,8 +182,9 @@ export class Broker {
   async #stop(): Promise<void> {
     this.#maintenance.cancel()
     // Members are told to look for another coordinator; their answers go out while connections drain.
-    this.groups.shutdown()
+    const groups = this.groups.shutdown()
     await this.listeners.close(DRAIN_MS)
+    await groups
     this.topics.close()
     await this.#store.close()
     this.plane.close()
@@ -174,24 +199,6 @@ export class Broker {
       const due = clock.monoMs() - checkedMs >= retentionCheckMs
       if (due) checkedMs = clock.monoMs()
       this.#engine.maintain(clock.wallMs(), due)
-    })
-  }
-
-  #ensureOffsetsTopic(): Promise<void> {
-    if (this.topics.get(OFFSETS_TOPIC) !== undefined) return Promise.resolve()
-    this.#creatingOffsetsTopic ??= this.topics
-      .create(offsetsTopic(this.config))
-      .then(() => this.#leadOffsetsTopic())
-      .finally(() => {
-        this.#creatingOffsetsTopic = undefined
-      })
-    return this.#creatingOffsetsTopic
-  }
-
-  #leadOffsetsTopic(): void {
-    const topic = this.topics.get(OFFSETS_TOPIC)
-    topic?.partitions.forEach((partition, index) => {
-      if (partition !== null) this.groups.addPartition(index, partition)
     })
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Logs that lie in the directories but that the metadata doesn't know: what a stopped Apache Kafka wrote, or logs moved in by hand. They become
-// topics with the ids in their partition.metadata and go on in a later leader epoch; their configs are the defaults.
+// Logs that lie in the directories when a broker starts in them for the first time: what a stopped Apache Kafka wrote. They become
+// topics with the ids in their partition.metadata and go on in a later leader epoch; their configs are the defaults. On later starts
+// a log that the metadata doesn't know is what was left of a deleted topic: never served, removed when its name is used again.
 import type { Logger } from 'pino'
 import type { NativeEngine } from '../storage/native.ts'
 import type { Topics } from './topics.ts'
@@ -10,6 +11,7 @@ export async function importLogs(
   topics: Topics,
   log: Logger,
   notTopics: ReadonlySet<string>,
+  firstStart: boolean,
 ): Promise<void> {
   const unknown = new Map<string, number[]>()
   for (const { topic, partition } of engine.logs()) {
@@ -19,6 +21,10 @@ export async function importLogs(
     else partitions.push(partition)
   }
   for (const [name, partitions] of unknown) {
+    if (!firstStart) {
+      log.warn({ topic: name, partitions: partitions.length }, 'log on disk belongs to no topic; it is not served')
+      continue
+    }
     try {
       const id = engine.readTopicId(name, partitions[0]!)
       const latestEpochs = partitions.map((partition) => engine.findLog(name, partition)?.latestEpoch() ?? -1)

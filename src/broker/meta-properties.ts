@@ -3,6 +3,7 @@
 // there: lines this broker doesn't know are kept.
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseProperties } from '../util/properties.ts'
 import { systemRng } from '../util/system-seams.ts'
 import { randomUuid } from '../util/uuid.ts'
 
@@ -21,12 +22,7 @@ function readFile(directory: string): Map<string, string> | null {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw error
   }
-  const properties = new Map<string, string>()
-  for (const line of text.split('\n')) {
-    const found = /^\s*([^#!=:\s][^=:\s]*)\s*[=:]\s*(.*?)\s*$/.exec(line)
-    if (found) properties.set(found[1]!, found[2]!)
-  }
-  return properties
+  return new Map(Object.entries(parseProperties(text)))
 }
 
 /** null: none of the directories has one. Throws when they belong to different clusters. */

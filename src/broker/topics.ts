@@ -251,7 +251,7 @@ export class Topics {
 
   #openPartition(name: string, index: number, record: TopicRecord, config: TopicConfig): LocalPartition | null {
     try {
-      const partition = this.#plane.openPartition(name, index, config.partition())
+      const partition = this.#plane.openPartition(name, index, config.partition(), record.id)
       partition.applyState({
         isLeader: true,
         leaderId: this.#nodeId,

@@ -74,7 +74,11 @@ export class LocalMetadataStore implements MetadataStore {
     return found.sort((a, b) => (a.key < b.key ? -1 : 1))
   }
 
-  txn(compare: readonly Compare[], then: readonly Operation[], otherwise: readonly Operation[] = []): Promise<TxnResult> {
+  txn(
+    compare: readonly Compare[],
+    then: readonly Operation[],
+    otherwise: readonly Operation[] = [],
+  ): Promise<TxnResult> {
     // One after the other: what a comparison saw still holds when its changes are applied.
     const result = this.#last.then(() => this.#txn(compare, then, otherwise))
     this.#last = result.catch(() => undefined)
@@ -92,7 +96,11 @@ export class LocalMetadataStore implements MetadataStore {
     await this.#last
   }
 
-  async #txn(compare: readonly Compare[], then: readonly Operation[], otherwise: readonly Operation[]): Promise<TxnResult> {
+  async #txn(
+    compare: readonly Compare[],
+    then: readonly Operation[],
+    otherwise: readonly Operation[],
+  ): Promise<TxnResult> {
     const succeeded = compare.every(({ key, revision }) => (this.#entries.get(key)?.revision ?? 0) === revision)
     const operations = succeeded ? then : otherwise
     if (operations.length === 0) return { succeeded, revision: this.#revision }

@@ -43,9 +43,18 @@ export class DataPlane {
     this.#plane = native.createPlane(engine, options, () => this.#turn())
   }
 
-  /** Opens a partition's log, made when missing. Clients reach it once its topic is published. */
-  openPartition(topic: string, index: number, config: NativePartitionConfig): LocalPartition {
+  /**
+   * Opens a partition's log, made when missing. Clients reach it once its topic is published. A log of another topic id is what
+   * was left of a deleted topic of that name: it goes first.
+   */
+  openPartition(topic: string, index: number, config: NativePartitionConfig, topicId?: string): LocalPartition {
+    if (topicId !== undefined && this.#engine.findLog(topic, index) !== null) {
+      const found = this.#engine.readTopicId(topic, index)
+      if (found !== '' && found !== topicId) this.#engine.deleteLog(topic, index)
+    }
     const log = this.#engine.openLog(topic, index, config.log)
+    if (topicId !== undefined && this.#engine.readTopicId(topic, index) === '')
+      this.#engine.writeTopicId(topic, index, topicId)
     const opened: NativePartition = this.#plane.publishPartition(log)
     opened.setConfig(config)
     return new LocalPartition(topic, index, opened, this.#clock)

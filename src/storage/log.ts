@@ -5,14 +5,14 @@ import {
   BATCH_HEADER_SIZE,
   type BatchRecord,
   batches,
-  type Codec,
   type RecordBatch,
   RecordCursor,
   records,
 } from '../protocol/record-batch.ts'
 import type { BatchEncoder, Data, RecordInput } from './batch-encoder.ts'
+import { nativeCodec } from './codec.ts'
 import { checkedInteger, type LogOptions, logConfig } from './log-config.ts'
-import { AppendOut, type NativeLog, type NativeLogConfig, type NativeLogStats, native, ReadOut } from './native.ts'
+import { AppendOut, type NativeLog, type NativeLogConfig, type NativeLogStats, ReadOut } from './native.ts'
 import { StorageError } from './storage-error.ts'
 
 export interface Appended {
@@ -52,17 +52,6 @@ const APPEND_ERRORS = [
 const TOO_LARGE = 5
 const NO_SPACE = 8
 const STORAGE = 9
-
-/** Decoders only: the engine never compresses. */
-function nativeCodec(compression: number): Codec {
-  return {
-    id: compression as Codec['id'],
-    compress: () => {
-      throw new StorageError('the storage engine does not compress', 'UNSUPPORTED')
-    },
-    decompress: (bytes, sizeMax) => native.decompress(compression, bytes, sizeMax),
-  }
-}
 
 /** A record as read. Key, value and header values are views of the log: copy() detaches one from it. */
 export class LogRecord {
