@@ -60,6 +60,27 @@ describe.each(allForms)('$label', (form) => {
     )
   })
 
+  test('what another version could carry is written alike or refused by both', () => {
+    const { versions } = message
+    const other = fc.constantFrom(versions.min, versions.max).chain((version) => {
+      return messageOf({ ...form, version, flexible: message.isFlexible(version) })
+    })
+    const attempt = (write: (writer: Writer) => void) => {
+      try {
+        return written(write).toString('hex')
+      } catch {
+        return 'refused'
+      }
+    }
+    fc.assert(
+      fc.property(other, (value) => {
+        const interpreted = attempt((writer) => writeStruct(message.fields, form, writer, value))
+        expect(attempt((writer) => encode(writer, value))).toBe(interpreted)
+      }),
+      { numRuns: RUNS },
+    )
+  })
+
   test('damaged bytes give the same value or a ProtocolError in both, and nothing else', () => {
     const damage = fc.array(fc.record({ at: fc.nat(), byte: fc.nat(255) }), { maxLength: 4 })
     fc.assert(
