@@ -412,14 +412,18 @@ class PosixVfs : public Vfs {
 
   /// A Change of both is held.
   Status RenameUnder(const std::string& from, const std::string& to) {
-    if (from == to) return Exists(from) ? Status::Ok() : Status::FromErrno(ENOENT, "rename " + from);
+    if (from == to) return RenameOnDisk(from, to);
     NamelessFiles replaced(cache_->paths().FilesWithin(to));
     VARVE_TRY(replaced.status());
-    if (std::rename(from.c_str(), to.c_str()) != 0)
-      return Status::FromErrno(errno, "rename " + from + " to " + to);
+    VARVE_TRY(RenameOnDisk(from, to));
     replaced.NamesAreGone();
     cache_->paths().Moved(from, to);
     return Status::Ok();
+  }
+
+  static Status RenameOnDisk(const std::string& from, const std::string& to) {
+    if (std::rename(from.c_str(), to.c_str()) == 0) return Status::Ok();
+    return Status::FromErrno(errno, "rename " + from + " to " + to);
   }
 
   bool ReservesSpace(const std::string& directory) {
