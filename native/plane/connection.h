@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Connection: one client's byte stream without a socket. Received bytes go in; outputs (header bytes and slices of mapped
-// segments) and punts (frames for TypeScript) come out. Produce and Fetch are served here, natively; every other request, and
-// a Produce or Fetch whose grant is missing, is punted. Replies leave in request order: each request holds a slot.
-// The same code serves three transports: Node sockets, in process and (later) native reactors; none of them is known here.
+// Connection: one client's byte stream without a socket. Received bytes go in; outputs (header bytes and
+// slices of mapped segments) and punts (frames for TypeScript) come out. Produce and Fetch are served here,
+// natively; every other request, and a Produce or Fetch whose grant is missing, is punted. Replies leave in
+// request order: each request holds a slot. The same code serves three transports: Node sockets, in process
+// and (later) native reactors; none of them is known here.
 //
-// Threading: everything belongs to the owner thread of its Loop. Other threads reach a connection only through Loop::Post.
+// Threading: everything belongs to the owner thread of its Loop. Other threads reach a connection only
+// through Loop::Post.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +21,8 @@
 
 namespace varve {
 
-/// A run of output bytes. With `segment` they are bytes [position, position + bytes) of that segment and stay valid while it is held;
-/// without, they belong to the connection until ConsumeOutput passed them.
+/// A run of output bytes. With `segment` they are bytes [position, position + bytes) of that segment and stay
+/// valid while it is held; without, they belong to the connection until ConsumeOutput passed them.
 struct OutputPiece {
   const uint8_t* data = nullptr;
   size_t bytes = 0;
@@ -36,10 +38,11 @@ struct Punt {
 
 /// What the owner has to do for a connection, or'ed together.
 enum ConnectionFlag : uint32_t {
-  kHasOutput = 1,    ///< PeekOutput gives something
-  kHasPunts = 2,     ///< TakePunt gives something
-  kPauseReading = 4, ///< don't Receive until the flag is gone (output or received-bytes budget)
-  kMustClose = 8,    ///< protocol error or deadline: send what PeekOutput still gives, then close; see close_reason()
+  kHasOutput = 1,     ///< PeekOutput gives something
+  kHasPunts = 2,      ///< TakePunt gives something
+  kPauseReading = 4,  ///< don't Receive until the flag is gone (output or received-bytes budget)
+  kMustClose =
+      8,  ///< protocol error or deadline: send what PeekOutput still gives, then close; see close_reason()
 };
 
 class Connection : public std::enable_shared_from_this<Connection> {
@@ -47,7 +50,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   virtual ~Connection() = default;
   static std::shared_ptr<Connection> Create(std::shared_ptr<Plane> plane, std::shared_ptr<Loop> loop);
 
-  /// Takes bytes as they came, in any cut; `bytes` may be reused when it returns. Serves every whole frame it can.
+  /// Takes bytes as they came, in any cut; `bytes` may be reused when it returns. Serves every whole frame it
+  /// can.
   virtual void Receive(Bytes bytes, Now now) = 0;
   virtual uint32_t flags() const = 0;
   /// Why kMustClose was set, for the log; empty when it is not.
@@ -63,8 +67,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   virtual void Answer(uint64_t slot, Bytes frame, Now now) = 0;
   /// The request gets no reply (acks=0).
   virtual void AnswerNothing(uint64_t slot, Now now) = 0;
-  /// Serve a punted Produce or Fetch natively now; what still has no grant is answered UNKNOWN_TOPIC_OR_PARTITION
-  /// (UNKNOWN_TOPIC_ID for an id) instead of being punted again.
+  /// Serve a punted Produce or Fetch natively now; what still has no grant is answered
+  /// UNKNOWN_TOPIC_OR_PARTITION (UNKNOWN_TOPIC_ID for an id) instead of being punted again.
   virtual void Retry(uint64_t slot, Now now) = 0;
   /// The peer is gone, or is to go: parked requests are dropped, nothing is called back any more. Idempotent.
   virtual void Close() = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Kafka error codes that the data plane itself answers with (Errors in Apache Kafka); the whole table is in
-// src/protocol/errors.ts.
+// The Kafka error codes that the data plane itself answers with (Errors in Apache Kafka); the whole table is
+// in src/protocol/errors.ts.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,10 @@ enum class KafkaError : int16_t {
   kDuplicateSequenceNumber = 46,
   kInvalidProducerEpoch = 47,
   kInvalidTxnState = 48,
+  kTransactionCoordinatorFenced = 52,
   kTransactionalIdAuthorizationFailed = 53,
   kKafkaStorageError = 56,
+  kFetchSessionIdNotFound = 70,
   kFencedLeaderEpoch = 74,
   kUnknownLeaderEpoch = 75,
   kUnsupportedCompressionType = 76,

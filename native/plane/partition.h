@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Partition: the one owner of a replica's state (role, leader epoch, ISR, follower positions, high watermark, LSO, waiters) over its
-// Log. TypeScript decides and calls ApplyState; the plane moves bytes and advances the high watermark. The partition's lock
-// is the log's append_mutex(). A single broker is an ISR of one: the same code.
+// Partition: the one owner of a replica's state (role, leader epoch, ISR, follower positions, high watermark,
+// LSO, waiters) over its Log. TypeScript decides and calls ApplyState; the plane moves bytes and advances the
+// high watermark. The partition's lock is the log's append_mutex(). A single broker is an ISR of one: the
+// same code.
 #pragma once
 
 #include <cstdint>
@@ -29,10 +30,10 @@ struct PartitionState {
 
 /// The topic configs that Produce and Fetch obey (the log's own are in LogConfig).
 struct PartitionConfig {
-  int32_t max_message_bytes = 1048588;                    // max.message.bytes
-  int64_t timestamp_before_max_ms = INT64_MAX;            // message.timestamp.before.max.ms
-  int64_t timestamp_after_max_ms = 3'600'000;             // message.timestamp.after.max.ms
-  bool strict_validation = true;                          // strict.produce.validation
+  int32_t max_message_bytes = 1048588;                             // max.message.bytes
+  int64_t timestamp_before_max_ms = INT64_MAX;                     // message.timestamp.before.max.ms
+  int64_t timestamp_after_max_ms = 3'600'000;                      // message.timestamp.after.max.ms
+  bool strict_validation = true;                                   // strict.produce.validation
   uint64_t max_decompressed_batch_bytes = uint64_t{64} * 1048588;  // max.decompressed.batch.bytes
 };
 
@@ -63,12 +64,14 @@ class Partition {
   virtual Log& log() = 0;
   virtual PartitionInfo Info() const = 0;
 
-  /// Completes every waiter of an older epoch with NOT_LEADER_OR_FOLLOWER first; when it returns the data plane obeys the new state.
+  /// Completes every waiter of an older epoch with NOT_LEADER_OR_FOLLOWER first; when it returns the data
+  /// plane obeys the new state.
   virtual void ApplyState(const PartitionState& state) = 0;
   virtual void SetConfig(const PartitionConfig& config, const LogConfig& log_config) = 0;
 
-  /// The broker's own append (coordinators, in-process). acks as in Produce; `done` is called exactly once: before this
-  /// returns for acks 0 and 1 and for errors, else on the thread that advanced the high watermark.
+  /// The broker's own append (coordinators, in-process). acks as in Produce; `done` is called exactly once:
+  /// before this returns for acks 0 and 1 and for errors, else on the thread that advanced the high
+  /// watermark.
   virtual void AppendLocal(Bytes batches, int16_t acks, int64_t wall_ms,
                            std::function<void(const PartitionAppend&)> done) = 0;
 
