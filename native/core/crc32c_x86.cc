@@ -80,11 +80,15 @@ __attribute__((target("sse4.2,pclmul"))) uint32_t ExtendThreeLanes(uint32_t crc,
   return ~SerialState(state, data, size);
 }
 
-/// Moves a 128-bit accumulator forward by `bits`: the constants for its low half (earlier bytes, 64 powers
+/// What moves a 128-bit accumulator forward by `kBits`: factors for its low half (earlier bytes, 64 powers
 /// higher) and its high half. A reflected product of 64 x 64 bits, read as 128, has a factor x too many:
 /// hence the - 1.
-constexpr uint64_t FoldLow(uint64_t bits) { return static_cast<uint64_t>(XPower(bits + 64 - 1)) << 32; }
-constexpr uint64_t FoldHigh(uint64_t bits) { return static_cast<uint64_t>(XPower(bits - 1)) << 32; }
+template <uint64_t kBits>
+struct Fold {
+  static constexpr long long kLow =
+      static_cast<long long>(static_cast<uint64_t>(XPower(kBits + 64 - 1)) << 32);
+  static constexpr long long kHigh = static_cast<long long>(static_cast<uint64_t>(XPower(kBits - 1)) << 32);
+};
 
 #define VARVE_TARGET_VPCLMUL __attribute__((target("sse4.2,pclmul,avx512f,vpclmulqdq")))
 
@@ -94,11 +98,10 @@ VARVE_TARGET_VPCLMUL inline __m512i FoldBy(__m512i acc, __m512i factors, __m512i
   return _mm512_ternarylogic_epi64(low, high, next, 0x96);  // three-way exclusive or
 }
 
-VARVE_TARGET_VPCLMUL inline __m512i FactorsFor(uint64_t low, uint64_t high) {
-  return _mm512_set_epi64(static_cast<long long>(high), static_cast<long long>(low),
-                          static_cast<long long>(high), static_cast<long long>(low),
-                          static_cast<long long>(high), static_cast<long long>(low),
-                          static_cast<long long>(high), static_cast<long long>(low));
+template <uint64_t kBits>
+VARVE_TARGET_VPCLMUL inline __m512i FactorsFor() {
+  using F = Fold<kBits>;
+  return _mm512_set_epi64(F::kHigh, F::kLow, F::kHigh, F::kLow, F::kHigh, F::kLow, F::kHigh, F::kLow);
 }
 
 /// The zero-masked form: GCC 12 warns about its own header's undefined operand in the plain one.
@@ -109,8 +112,8 @@ VARVE_TARGET_VPCLMUL inline __m128i Quarter(__m512i v) {
 
 VARVE_TARGET_VPCLMUL uint32_t ExtendVpclmul(uint32_t crc, const uint8_t* data, size_t size) {
   if (size < 256) return ExtendSerial(crc, data, size);
-  const __m512i by256 = FactorsFor(FoldLow(2048), FoldHigh(2048));
-  const __m512i by64 = FactorsFor(FoldLow(512), FoldHigh(512));
+  const __m512i by256 = FactorsFor<2048>();
+  const __m512i by64 = FactorsFor<512>();
   __m512i a = _mm512_loadu_si512(data);
   __m512i b = _mm512_loadu_si512(data + 64);
   __m512i c = _mm512_loadu_si512(data + 128);
@@ -125,16 +128,14 @@ VARVE_TARGET_VPCLMUL uint32_t ExtendVpclmul(uint32_t crc, const uint8_t* data, s
     d = FoldBy(d, by256, _mm512_loadu_si512(data + 192));
   }
   // Four accumulators to one: a is 128 bytes before c, b before d; then c is 64 before d.
-  const __m512i by128 = FactorsFor(FoldLow(1024), FoldHigh(1024));
+  const __m512i by128 = FactorsFor<1024>();
   c = FoldBy(a, by128, c);
   d = FoldBy(b, by128, d);
   d = FoldBy(c, by64, d);
   for (; size >= 64; data += 64, size -= 64) d = FoldBy(d, by64, _mm512_loadu_si512(data));
   // Four 128-bit parts of it to one: 48, 32 and 16 bytes before the last.
-  const __m512i lanes =
-      _mm512_set_epi64(0, 0, static_cast<long long>(FoldHigh(128)), static_cast<long long>(FoldLow(128)),
-                       static_cast<long long>(FoldHigh(256)), static_cast<long long>(FoldLow(256)),
-                       static_cast<long long>(FoldHigh(384)), static_cast<long long>(FoldLow(384)));
+  const __m512i lanes = _mm512_set_epi64(0, 0, Fold<128>::kHigh, Fold<128>::kLow, Fold<256>::kHigh,
+                                         Fold<256>::kLow, Fold<384>::kHigh, Fold<384>::kLow);
   __m512i folded =
       _mm512_xor_si512(_mm512_clmulepi64_epi128(d, lanes, 0x00), _mm512_clmulepi64_epi128(d, lanes, 0x11));
   __m128i sum = _mm_xor_si128(_mm_xor_si128(Quarter<0>(folded), Quarter<1>(folded)),

@@ -43,7 +43,7 @@ ValidationOptions OptionsFrom(uint32_t bits) {
   options.log_append_time = (bits & 4) != 0;
   options.zstd_allowed = (bits & 8) == 0;
   if ((bits & 16) != 0) options.timestamp_before_max_ms = 1000;
-  if ((bits & 32) != 0) options.max_decompressed_bytes = bits >> 8;
+  if ((bits & 32) != 0) options.max_decompressed_bytes = (bits >> 8) & ((16u << (4 * (bits >> 6 & 3))) - 1);
   return options;
 }
 
@@ -63,7 +63,10 @@ void CheckAccepted(Bytes batch, const ValidationOptions& options, const Validate
   RecordView record;
   int32_t count = 0;
   bool null_key = false;
-  for (; iterator.Next(&record); count++) null_key |= record.key.IsNull();
+  for (; iterator.Next(&record); count++) {
+    CHECK(!options.strict || record.offset_delta == count);
+    null_key |= record.key.IsNull();
+  }
   CHECK(iterator.error() == BatchError::kOk && count == out.header.record_count &&
         null_key == out.has_null_key);
   CHECK(out.offset_delta_of_max_timestamp < count);
