@@ -37,7 +37,9 @@ void AppendHex(std::string* text, uint32_t crc) {
 }
 
 bool ParseHex(std::string_view text, uint32_t* crc) {
-  return text.size() == kHexDigits && ParseNumber(text, crc, 16);
+  // One spelling only: a flipped bit turns 'a' into 'A'.
+  return text.size() == kHexDigits && text.find_first_not_of("0123456789abcdef") == std::string_view::npos &&
+         ParseNumber(text, crc, 16);
 }
 
 }  // namespace

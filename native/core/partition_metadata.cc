@@ -42,7 +42,7 @@ bool IsTopicId(std::string_view text) {
 }
 
 std::string PartitionMetadata::Encode() const {
-  return std::string(kVersionKey) + "0\n" + std::string(kTopicIdKey) + topic_id + '\n';
+  return std::string(kVersionKey) + "0\n" + std::string(kTopicIdKey) + topic_id;
 }
 
 Result<PartitionMetadata> PartitionMetadata::Parse(Bytes file) {

@@ -4,7 +4,7 @@
 // Kafka's PartitionMetadataFile. Pure text.
 //
 //   version: 0\n
-//   topic_id: <22 characters of base64url, no padding>\n
+//   topic_id: <22 characters of base64url, no padding>      without a line end
 #pragma once
 
 #include <string>
