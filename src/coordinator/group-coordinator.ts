@@ -272,10 +272,11 @@ export class GroupCoordinator {
     }
     const error = entry.group.commitError(generationId, memberId, groupInstanceId)
     if (error !== ErrorCode.NONE) return error
-    shard.run(entry, entry.group.onCommit(memberId))
-    return new Promise((resolve) =>
-      shard.writeOffsets(entry, writes, (failure) => resolve(codeOf(failure, commitErrorOf))),
-    )
+    return new Promise((resolve) => {
+      shard.writeOffsets(entry, writes, (failure) => resolve(codeOf(failure, commitErrorOf)))
+      // After the write has begun: before, a new group has nothing in it and would be forgotten.
+      shard.run(entry, entry.group.onCommit(memberId))
+    })
   }
 
   async offsetFetch({ apiVersion }: GroupRequestContext, request: OffsetFetchRequest): Promise<OffsetFetchResponse> {

@@ -350,7 +350,7 @@ export class Group {
 
   #onJoinTimer(): void {
     const initial = this.#initialDelay
-    if (initial?.newMemberCame && initial.remainingMs > 0) {
+    if (initial?.newMemberCame && initial.delayMs > 0 && initial.remainingMs > 0) {
       const delayMs = Math.min(this.#env.config.initialRebalanceDelayMs, initial.remainingMs)
       const remainingMs = Math.max(initial.remainingMs - initial.delayMs, 0)
       this.#initialDelay = { delayMs, remainingMs, newMemberCame: false }
