@@ -133,7 +133,8 @@ BatchError ValidateProduceBatch(Bytes batch, const ValidationOptions& options, D
   Bytes records = batch.subspan(kBatchHeaderBytes);
   if (!header.IsCompressed()) return ValidateRecords(records, options, out);
   if (!options.strict) return TrustHeader(options, out);
-  error = DecodeRecords(batch, header, options.max_decompressed_bytes, scratch, &records);
+  uint64_t limit = DecodedBytesLimit(records.size(), options.max_decompressed_bytes);
+  error = DecodeRecords(batch, header, limit, scratch, &records);
   if (error == BatchError::kOk) error = ValidateRecords(records, options, out);
   scratch->Trim();
   return error;
@@ -160,8 +161,7 @@ BatchError DecodeRecords(Bytes batch, const BatchHeader& header, uint64_t limit,
     *records = stored;
     return BatchError::kOk;
   }
-  return FromDecode(
-      Decompress(header.codec(), stored, DecodedBytesLimit(stored.size(), limit), scratch, records));
+  return FromDecode(Decompress(header.codec(), stored, limit, scratch, records));
 }
 
 }  // namespace varve

@@ -62,7 +62,8 @@ BatchError ValidateRecords(Bytes records, const ValidationOptions& options, Vali
 BatchError CheckStoredBatch(Bytes batch, BatchHeader* header);
 
 /// The uncompressed record bytes of a stored batch, for looking up a timestamp or compacting; views of
-/// `batch` or of the scratch. `limit` bounds what they may decode to.
+/// `batch` or of the scratch. `limit` bounds what they may decode to (a batch that
+/// another broker took may lie above the ratio of DecodedBytesLimit).
 BatchError DecodeRecords(Bytes batch, const BatchHeader& header, uint64_t limit, DecodeScratch* scratch,
                          Bytes* records);
 

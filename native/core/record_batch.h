@@ -4,8 +4,8 @@
 // batch_validator.h.
 //
 //   offset  size  field                 note
-//        0     8  baseOffset            this and the next two lie outside the CRC: a broker sets them in
-//        place 8     4  batchLength           bytes behind this field (the batch's size - 12)
+//        0     8  baseOffset            these three lie outside the CRC: set in place by a broker
+//        8     4  batchLength           bytes behind this field (the batch's size - 12)
 //       12     4  partitionLeaderEpoch
 //       16     1  magic                 2
 //       17     4  crc                   CRC32C of all that follows
@@ -214,6 +214,13 @@ struct RecordView {
   Bytes headers;  ///< what HeaderIterator reads
 };
 
+/// A record's timestamp in its batch; wraps where a hostile delta would overflow.
+inline int64_t TimestampOf(const BatchHeader& header, const RecordView& record) {
+  if (header.timestamp_type() == TimestampType::kLogAppendTime) return header.max_timestamp;
+  return static_cast<int64_t>(static_cast<uint64_t>(header.base_timestamp) +
+                              static_cast<uint64_t>(record.timestamp_delta));
+}
+
 /// Reads a varint (zigzag; at most 5 bytes) at *p and moves *p behind it; false at `end` or when it is too
 /// long. Bits beyond the 32nd are refused, not dropped: readers with wider integers would see another number.
 bool ReadVarint(const uint8_t** p, const uint8_t* end, int32_t* value);
@@ -309,8 +316,7 @@ class BatchBuilder {
   int64_t max_timestamp_ = kNoTimestamp;
 };
 
-// --- inline: what runs once per record
-// -------------------------------------------------------------------------------
+// --- inline: what runs once per record ---
 
 namespace record_batch_internal {
 bool ReadVarintSlow(const uint8_t** p, const uint8_t* end, int32_t* value);

@@ -50,8 +50,7 @@ inline void AddVarint(Buffer* to, int64_t value) {
   AddUnsigned(to, (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63));
 }
 
-// --- codecs
-// --------------------------------------------------------------------------------------------------------
+// --- codecs ---
 
 /// An LZ4 frame around ready-made blocks, each with its size and the bit for "not compressed".
 inline Buffer Lz4Frame(const Buffer& blocks, uint8_t flags = 0x60) {
@@ -137,8 +136,7 @@ inline Buffer Stored(Codec codec, Bytes bytes) {
   return {};
 }
 
-// --- batches
-// -------------------------------------------------------------------------------------------------------
+// --- batches ---
 
 inline constexpr int64_t kNow = 1'700'000'100'000;
 
@@ -202,8 +200,7 @@ inline Buffer BatchOf(const BatchHeader& header, Bytes body) {
   return out;
 }
 
-// --- what others wrote
-// -----------------------------------------------------------------------------------------------
+// --- what others wrote ---
 
 /// The records of the batches below, in their order. Timestamps count from kFixtureTimestamp.
 inline constexpr int64_t kFixtureTimestamp = 1'700'000'000'000;

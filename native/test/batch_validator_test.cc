@@ -98,8 +98,7 @@ TEST(BatchValidator, AcceptsEveryCodecsStoredForm) {
   }
 }
 
-// --- rows of the bad-input table, by number
-// ----------------------------------------------------------------------------
+// --- rows of the bad-input table, by number ---
 
 TEST(BatchValidator, Row19ACrcThatIsWrong) {
   Buffer batch = BatchWith({{}});
@@ -170,6 +169,13 @@ TEST(BatchValidator, Row24Bombs) {
   ASSERT_LT(bomb.size(), 100'000u);
   EXPECT_EQ(Validate(bomb), BatchError::kDecompressedTooLarge);  // by its ratio
   EXPECT_EQ(CodeOf(bomb), 10);
+  // What a log already holds is bounded by the reader's limit alone.
+  DecodeScratch scratch;
+  BatchHeader stored;
+  Bytes found;
+  ASSERT_EQ(CheckStoredBatch(bomb, &stored), BatchError::kOk);
+  EXPECT_EQ(DecodeRecords(bomb, stored, records.size(), &scratch, &found), BatchError::kOk);
+  EXPECT_EQ(found.size(), records.size());
   ValidationOptions options = Options();
   options.max_decompressed_bytes = 1 << 20;
   std::string large(size_t{2} << 20, 'x');
@@ -359,8 +365,7 @@ TEST(BatchValidator, ADeleteHorizonIsTheCleaners) {
   EXPECT_EQ(CodeOf(batch), 87);
 }
 
-// --- what is found out
-// -------------------------------------------------------------------------------------------------
+// --- what is found out ---
 
 TEST(BatchValidator, AMaxTimestampThatLiesIsFoundAndCanBePutRight) {
   for (int64_t claimed : {kNow + 5, int64_t{0}, kNoTimestamp, INT64_MAX}) {
@@ -400,8 +405,7 @@ TEST(BatchValidator, RecordsDecodedElsewhereAreValidatedTheSameWay) {
   EXPECT_EQ(out.failed_record, 1);
 }
 
-// --- without strict validation
-// -----------------------------------------------------------------------------------------
+// --- without strict validation ---
 
 TEST(BatchValidator, NotStrictMeansWhatKafkaAccepts) {
   ValidationOptions options = Options();
@@ -430,8 +434,7 @@ TEST(BatchValidator, NotStrictBelievesACompressedHeaderWithinTheRange) {
   EXPECT_EQ(CodeOf(BatchOf(header, Buffer{1, 2, 3}), options), 32);
 }
 
-// --- stored batches
-// ------------------------------------------------------------------------------------------------------
+// --- stored batches ---
 
 TEST(BatchValidator, AStoredBatchIsCheckedByHeaderAndCrc) {
   Buffer batch = Unhex(test::kKafkaControlBatch);

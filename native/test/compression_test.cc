@@ -241,8 +241,7 @@ TEST(Compression, AScratchSurvivesStreamsThatFailed) {
   }
 }
 
-// --- gzip
-// ----------------------------------------------------------------------------------------------------------
+// --- gzip ---
 
 TEST(Compression, GzipMayHaveSeveralMembers) {
   Buffer records = FixtureRecords();
@@ -265,8 +264,7 @@ TEST(Compression, GzipGrowsWithWhatComesOut) {
   }
 }
 
-// --- lz4
-// -----------------------------------------------------------------------------------------------------------
+// --- lz4 ---
 
 Buffer Lz4Block(const Buffer& block, uint8_t flags = 0x60) {
   Buffer blocks;
@@ -390,8 +388,7 @@ TEST(Compression, Lz4DecodesAnySequenceLikeANaiveDecoder) {
   }
 }
 
-// --- snappy
-// --------------------------------------------------------------------------------------------------------
+// --- snappy ---
 
 TEST(Compression, SnappyIsCheckedAtEveryStep) {
   auto raw = [](uint64_t size, Buffer elements) {
@@ -490,8 +487,7 @@ TEST(Compression, SnappyDecodesAnyElementsLikeANaiveDecoder) {
   }
 }
 
-// --- zstd
-// ----------------------------------------------------------------------------------------------------------
+// --- zstd ---
 
 TEST(Compression, ZstdTakesSeveralFramesButNoOtherFormats) {
   Buffer stream = BodyOf(test::kKafkaZstdBatch);

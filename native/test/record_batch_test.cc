@@ -212,6 +212,16 @@ TEST(RecordBatch, IteratesTheRecordsThatKafkaWrote) {
   EXPECT_EQ(records.error(), BatchError::kOk);
 }
 
+TEST(RecordBatch, ARecordsTimestampIsItsOwnOrTheTimeOfAppend) {
+  BatchHeader header = test::HeaderFor(1);
+  RecordView record{};
+  record.timestamp_delta = -7;
+  EXPECT_EQ(TimestampOf(header, record), test::kNow - 7);
+  header.attributes = kLogAppendTimeBit;
+  header.max_timestamp = 5;
+  EXPECT_EQ(TimestampOf(header, record), 5);
+}
+
 TEST(RecordBatch, ABuilderUsedAgainAllocatesNothing) {
   std::vector<uint8_t> buffer;
   BatchBuilder builder(&buffer);
