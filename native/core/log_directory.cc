@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/log_directory.h"
+
+#include <algorithm>
+
+#include "core/meta_properties.h"
+#include "core/segment_files.h"
+
+namespace varve {
+
+LogDirectory::LogDirectory(std::shared_ptr<const EngineContext> context, std::string path)
+    : context_(std::move(context)),
+      path_(std::move(path)),
+      flusher_(std::make_shared<Flusher>(context_->options.executor, context_->options.flush_max_delay_ms)),
+      checkpoints_(&context_->vfs(), path_) {}
+
+Status LogDirectory::Open() {
+  Vfs& vfs = context_->vfs();
+  VARVE_TRY(vfs.CreateDirectories(path_));
+  Result<std::unique_ptr<DirectoryLock>> lock = vfs.Lock(path_);
+  if (!lock.ok()) return lock.status();
+  lock_ = std::move(*lock);
+  map_appends_ = context_->options.append_io == AppendIo::kMmap && vfs.TrustsMappedAppend(path_);
+  VARVE_TRY(checkpoints_.Load());
+  // An unverified recovery point could make start-up skip bytes that need a scan. A log start can only hide
+  // records, and Kafka's own files are not vouched for by anybody.
+  const LoadedCheckpoint& recovery = checkpoints_.loaded(CheckpointKind::kRecoveryPoint);
+  if (recovery.trust == CheckpointTrust::kVerified) {
+    for (const CheckpointEntry& entry : recovery.entries) {
+      recovery_points_[DirectoryName(entry.topic_partition)] = entry.offset;
+    }
+  }
+  const LoadedCheckpoint& starts = checkpoints_.loaded(CheckpointKind::kLogStart);
+  for (const CheckpointEntry& entry : starts.entries)
+    log_starts_[DirectoryName(entry.topic_partition)] = entry.offset;
+  checkpoints_.DropLoaded();
+  Result<std::vector<uint8_t>> mark = vfs.ReadFile(path_ + "/" + kCleanShutdownName, 4096);
+  clean_start_ = mark.ok() && CleanShutdownMarker::Parse(*mark).ok();
+  return Status::Ok();
+}
+
+Status LogDirectory::RemoveCleanMark() {
+  Vfs& vfs = context_->vfs();
+  const std::string path = path_ + "/" + kCleanShutdownName;
+  if (!vfs.Exists(path)) return Status::Ok();
+  VARVE_TRY(vfs.Remove(path));
+  return vfs.SyncDirectory(path_);
+}
+
+Status LogDirectory::WriteCleanMark() {
+  const std::string text = CleanShutdownMarker{}.Encode();
+  return context_->vfs().WriteFile(path_ + "/" + kCleanShutdownName,
+                                   {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, true);
+}
+
+std::string LogDirectory::failure() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return failure_;
+}
+
+void LogDirectory::Fail(const Status& why) {
+  std::vector<std::weak_ptr<DirectoryMember>> members;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!online()) return;
+    failure_ = why.message();
+    online_.store(false, std::memory_order_release);
+    members = members_;
+  }
+  context_->executor().Post([members = std::move(members), why] {
+    for (const std::weak_ptr<DirectoryMember>& weak : members) {
+      if (const std::shared_ptr<DirectoryMember> member = weak.lock()) member->OnDirectoryFailed(why);
+    }
+  });
+}
+
+void LogDirectory::Join(const std::weak_ptr<DirectoryMember>& member) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (members_.size() == members_.capacity()) {
+    std::erase_if(members_, [](const std::weak_ptr<DirectoryMember>& weak) { return weak.expired(); });
+  }
+  members_.push_back(member);
+}
+
+int64_t LogDirectory::RecoveryPointOf(const TopicPartition& tp) const {
+  std::lock_guard<std::mutex> lock(checkpoint_mutex_);
+  const auto at = recovery_points_.find(DirectoryName(tp));
+  return at == recovery_points_.end() ? -1 : at->second;
+}
+
+int64_t LogDirectory::LogStartOf(const TopicPartition& tp) const {
+  std::lock_guard<std::mutex> lock(checkpoint_mutex_);
+  const auto at = log_starts_.find(DirectoryName(tp));
+  return at == log_starts_.end() ? -1 : at->second;
+}
+
+bool LogDirectory::CheckpointKnows(const TopicPartition& tp) const {
+  std::lock_guard<std::mutex> lock(checkpoint_mutex_);
+  const std::string name = DirectoryName(tp);
+  return recovery_points_.contains(name) || log_starts_.contains(name);
+}
+
+bool LogDirectory::VerifiesFile(const std::string& name, Bytes bytes) const {
+  std::lock_guard<std::mutex> lock(checkpoint_mutex_);
+  return checkpoints_.Verify(name, bytes);
+}
+
+Status LogDirectory::StoreCheckpoints(const std::vector<Offsets>& logs,
+                                      const std::vector<std::pair<std::string, std::string>>& vouched,
+                                      bool durable) {
+  std::vector<CheckpointEntry> recovery;
+  std::vector<CheckpointEntry> starts;
+  for (const Offsets& log : logs) {
+    recovery.push_back({log.tp, log.recovery_point});
+    if (log.log_start > 0) starts.push_back({log.tp, log.log_start});
+  }
+  std::lock_guard<std::mutex> lock(checkpoint_mutex_);
+  for (const auto& [name, contents] : vouched) {
+    checkpoints_.Record(name, {reinterpret_cast<const uint8_t*>(contents.data()), contents.size()});
+  }
+  VARVE_TRY(checkpoints_.Store(
+      {{CheckpointKind::kRecoveryPoint, &recovery}, {CheckpointKind::kLogStart, &starts}}, durable));
+  recovery_points_.clear();
+  log_starts_.clear();
+  for (const Offsets& log : logs) {
+    recovery_points_[DirectoryName(log.tp)] = log.recovery_point;
+    if (log.log_start > 0) log_starts_[DirectoryName(log.tp)] = log.log_start;
+  }
+  return Status::Ok();
+}
+
+}  // namespace varve

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// LogLoader: what a partition's directory says when it is opened. After a clean stop: names, the last
+// segment's seal, the epochs and one producer snapshot, nothing scanned. After anything else: the bytes
+// behind what is known to be durable are scanned, the first bad batch and all behind it are cut, and indexes,
+// epochs and producers are rebuilt for them.
+//
+// Known to be durable, and so never cut: everything up to the end of the newest segment with a valid seal,
+// and everything below a verified recovery point. Damage in there is found when it is read (SegmentVerifier)
+// and is kCorrupt, never an end of log. Apache Kafka's counterpart: LogLoader.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/engine_context.h"
+#include "core/epoch_cache.h"
+#include "core/producer_state.h"
+#include "core/segment_list.h"
+
+namespace varve {
+
+struct LoadRequest {
+  std::shared_ptr<const LogSite> site;
+  LogConfig config;
+  /// The directory's last owner stopped cleanly.
+  bool clean = false;
+  /// From a verified checkpoint: below it all is on stable storage; -1: unknown.
+  int64_t recovery_point = -1;
+  /// From the checkpoint, -1: none.
+  int64_t log_start = -1;
+  /// Whether something vouches for the bytes of the leader epoch checkpoint.
+  std::function<bool(Bytes)> epochs_vouched;
+  int64_t producer_id_expiration_ms = 0;
+};
+
+struct LoadedLog {
+  std::vector<std::shared_ptr<Segment>> segments;  ///< never empty
+  int64_t log_start = 0;
+  LogPosition end;
+  /// Below it everything is on stable storage.
+  LogPosition durable;
+  bool clean = false;  ///< loaded as after a clean stop
+  uint64_t recovered_bytes = 0;
+  uint64_t truncated_bytes = 0;
+  bool epochs_changed = false;
+  std::string problem;
+};
+
+/// Fills `epochs`, `producers` and `snapshots` on the way.
+Result<LoadedLog> LoadLog(const LoadRequest& request, EpochCache* epochs, ProducerState* producers,
+                          ProducerSnapshots* snapshots);
+
+/// Replays [producers->map_end_offset(), end_offset) from batch headers. `on_aborted` gets each aborted
+/// transaction and the segment that holds its marker.
+Status ReplayProducers(const std::vector<std::shared_ptr<Segment>>& segments, int64_t end_offset,
+                       ProducerState* producers,
+                       const std::function<void(Segment& segment, const AbortedTxn& txn)>& on_aborted);
+
+/// The mark that caps the recovery point after a truncation, until the next checkpoint of the directory.
+Status WriteTruncationMark(Vfs& vfs, const std::string& directory, int64_t offset);
+/// -1: no mark. A damaged one is 0: nothing is known to be durable.
+int64_t ReadTruncationMark(Vfs& vfs, const std::string& directory);
+Status RemoveTruncationMark(Vfs& vfs, const std::string& directory);
+
+}  // namespace varve

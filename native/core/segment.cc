@@ -1,0 +1,839 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/segment.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/batch_validator.h"
+#include "core/crc32c.h"
+#include "core/recovery.h"
+#include "core/segment_files.h"
+
+namespace varve {
+namespace {
+
+/// Larger than any index that segment.index.bytes allows in earnest.
+constexpr uint64_t kIndexFileBytesMax = uint64_t{256} << 20;
+constexpr uint64_t kSealFileBytesMax = uint64_t{1} << 20;
+
+uint64_t NextSegmentId() {
+  static std::atomic<uint64_t> next{1};
+  return next.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+// --- MappedSegment
+// -------------------------------------------------------------------------------------------------
+
+MappedSegment::MappedSegment(uint64_t id, int64_t base_offset, std::shared_ptr<File> file,
+                             std::shared_ptr<Mapping> mapping, std::shared_ptr<MappedBudget> budget)
+    : SegmentBytes(id, base_offset),
+      file_(std::move(file)),
+      mapping_(std::move(mapping)),
+      budget_(std::move(budget)) {
+  budget_->Mapped();
+}
+
+MappedSegment::~MappedSegment() { budget_->Unmapped(); }
+
+// --- IndexFeed
+// -----------------------------------------------------------------------------------------------------
+
+void IndexFeed::Add(const BatchHeader& header, uint32_t position) {
+  if (header.max_timestamp > max_timestamp) {
+    max_timestamp = header.max_timestamp;
+    offset_of_max = header.LastOffset();
+  }
+  if (bytes_since_entry > interval_bytes) {
+    offsets->Append(header.LastOffset(), position);
+    times->MaybeAppend(max_timestamp, offset_of_max);
+    bytes_since_entry = 0;
+  }
+  bytes_since_entry += static_cast<uint32_t>(header.SizeBytes());
+}
+
+// --- Segment: making
+// -----------------------------------------------------------------------------------------------
+
+Segment::Segment(std::shared_ptr<const LogSite> site, int64_t base_offset, uint32_t size, int64_t next_offset,
+                 uint32_t trusted_from, const LogConfig& config)
+    : site_(std::move(site)),
+      base_offset_(base_offset),
+      id_(NextSegmentId()),
+      gaps_allowed_(config.cleanup_compact),
+      size_(size),
+      next_offset_(next_offset),
+      has_file_(false),
+      verifier_(site_->PathOf(OffsetFileName(base_offset, kLogSuffix)), base_offset, trusted_from,
+                gaps_allowed_),
+      capacity_(0),
+      segment_bytes_(0),
+      index_bytes_max_(config.segment_index_bytes),
+      feed_{nullptr, nullptr, config.index_interval_bytes} {
+  SetLimits(config);
+}
+
+Segment::~Segment() {
+  if (space_) space_->Close();
+}
+
+std::shared_ptr<Segment> Segment::New(std::shared_ptr<const LogSite> site, int64_t base_offset,
+                                      const LogConfig& config, int64_t now_ms) {
+  std::shared_ptr<Segment> segment(new Segment(std::move(site), base_offset, 0, base_offset, 0, config));
+  segment->created_ms_ = now_ms;
+  segment->AdoptIndexes(std::make_shared<OffsetIndex>(base_offset, config.segment_index_bytes),
+                        std::make_shared<TimeIndex>(base_offset, config.segment_index_bytes),
+                        std::make_shared<TxnIndex>(base_offset), Timestamps{});
+  segment->Activate();
+  return segment;
+}
+
+std::shared_ptr<Segment> Segment::Found(std::shared_ptr<const LogSite> site, int64_t base_offset,
+                                        uint32_t size, int64_t next_offset, uint32_t trusted_from,
+                                        const LogConfig& config) {
+  std::shared_ptr<Segment> segment(
+      new Segment(std::move(site), base_offset, size, next_offset, trusted_from, config));
+  segment->has_file_.store(true, std::memory_order_release);
+  segment->name_durable.store(true, std::memory_order_release);
+  return segment;
+}
+
+std::string Segment::PathOf(std::string_view suffix) const {
+  return site_->PathOf(OffsetFileName(base_offset_, suffix));
+}
+
+void Segment::SetLimits(const LogConfig& config) {
+  segment_bytes_ = static_cast<uint32_t>(std::min<uint64_t>(config.segment_bytes, kSegmentBytesMax));
+  feed_.interval_bytes = config.index_interval_bytes;
+  // A mapping that exists bounds the file; without one the next mapping is as large as asked for now.
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!mapped_) capacity_ = std::max(segment_bytes_, size());
+}
+
+Status Segment::Damaged(uint64_t position, const char* what) const {
+  return Status(Code::kCorrupt,
+                PathOf(kLogSuffix) + " at position " + std::to_string(position) + ": " + what);
+}
+
+// --- Segment: file and mapping
+// -------------------------------------------------------------------------------------
+
+void Segment::Activate() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  active_.store(true, std::memory_order_release);
+  // Loading may have opened it for reading only.
+  mapped_.reset();
+  file_.reset();
+}
+
+Status Segment::OpenFileLocked() {
+  if (file_) return Status::Ok();
+  const bool active = active_.load(std::memory_order_acquire);
+  const OpenMode mode = has_file() ? (active ? OpenMode::kWrite : OpenMode::kRead) : OpenMode::kCreate;
+  Result<std::shared_ptr<File>> file = site_->vfs().Open(PathOf(kLogSuffix), mode);
+  if (!file.ok()) return file.status();
+  file_ = std::move(*file);
+  has_file_.store(true, std::memory_order_release);
+  return Status::Ok();
+}
+
+Status Segment::MapLocked() {
+  VARVE_TRY(OpenFileLocked());
+  const bool active = active_.load(std::memory_order_acquire);
+  if (active) capacity_ = std::max(segment_bytes_, size());
+  const uint64_t bytes = active ? capacity_ : size();
+  const MapMode mode = active && site_->map_appends ? MapMode::kShared : MapMode::kReadOnly;
+  Result<std::shared_ptr<Mapping>> mapping = file_->Map(0, bytes, mode);
+  if (!mapping.ok()) return mapping.status();
+  mapped_ =
+      std::make_shared<MappedSegment>(id_, base_offset_, file_, std::move(*mapping), site_->context->maps);
+  return Status::Ok();
+}
+
+Result<std::shared_ptr<const MappedSegment>> Segment::Map() {
+  touched_.store(true, std::memory_order_relaxed);
+  std::shared_ptr<const MappedSegment> mapped;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (mapped_) return mapped_;
+    if (retired_ || !has_file() || size() == 0) {
+      return Status(Code::kNotFound, PathOf(kLogSuffix) + " is empty, or was truncated");
+    }
+    VARVE_TRY(MapLocked());
+    mapped = mapped_;
+  }
+  site_->context->maps->Register(shared_from_this());
+  return mapped;
+}
+
+void Segment::DropMapping() {
+  std::shared_ptr<const MappedSegment> mapped;
+  std::shared_ptr<AppendSpace> space;
+  View view;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    mapped = std::move(mapped_);
+    space = std::move(space_);
+    // The heap that a closed segment's indexes take goes with its mapping.
+    if (!active_.load(std::memory_order_acquire)) view = std::move(view_);
+  }
+  if (space) space->Close();
+}
+
+Status Segment::CreateFile() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return OpenFileLocked();
+}
+
+Status Segment::Sync() {
+  std::shared_ptr<File> file;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!has_file()) return Status::Ok();
+    VARVE_TRY(OpenFileLocked());
+    file = file_;
+  }
+  return file->Sync();
+}
+
+// --- Segment: reading
+// ----------------------------------------------------------------------------------------------
+
+Status Segment::EnsureSealLooked() {
+  if (seal_looked_.load(std::memory_order_acquire)) return Status::Ok();
+  std::lock_guard<std::mutex> lock(load_mutex_);
+  if (seal_looked_.load(std::memory_order_acquire)) return Status::Ok();
+  const Status status = LoadSeal();
+  if (status.code() == Code::kIo) return status;
+  // Without a good seal the batches' own CRCs are asked.
+  seal_looked_.store(true, std::memory_order_release);
+  return Status::Ok();
+}
+
+Status Segment::LoadSeal() {
+  Result<std::vector<uint8_t>> file = site_->vfs().ReadFile(PathOf(kSealSuffix), kSealFileBytesMax);
+  if (!file.ok()) return file.status();
+  Result<Seal> seal = Seal::Load(*file, base_offset_);
+  if (!seal.ok()) return seal.status();
+  verifier_.SetSeal(*seal);
+  if (seal->size_bytes == size()) {
+    std::lock_guard<std::mutex> lock(timestamps_mutex_);
+    if (!timestamps_) timestamps_ = Timestamps{seal->max_timestamp, seal->offset_of_max_timestamp};
+  }
+  sealed_.store(true, std::memory_order_release);
+  seal_ = std::move(*seal);
+  seal_looked_.store(true, std::memory_order_release);
+  return Status::Ok();
+}
+
+Status Segment::Verify(const MappedSegment& bytes, uint32_t from, uint32_t to) {
+  if (verifier_.AllTrusted()) return Status::Ok();
+  VARVE_TRY(EnsureSealLooked());
+  return verifier_.Check(Published(bytes), from, to);
+}
+
+Status Segment::BatchAt(const MappedSegment& bytes, uint32_t position, uint32_t limit, BatchHeader* header) {
+  if (uint64_t{position} + kBatchHeaderBytes > limit) return Status(Code::kNotFound, "end of segment");
+  VARVE_TRY(Verify(bytes, position, position + kBatchHeaderBytes));
+  if (ParseBatchHeader({bytes.data() + position, limit - position}, header) != BatchError::kOk ||
+      !PlausibleHeader(*header)) {
+    return Damaged(position, "no batch header where a batch should begin");
+  }
+  return Status::Ok();
+}
+
+Status Segment::WalkTo(const MappedSegment& bytes, uint32_t from, int64_t offset, uint32_t limit,
+                       BatchPlace* place) {
+  uint64_t position = from;
+  while (position < limit) {
+    VARVE_TRY(BatchAt(bytes, static_cast<uint32_t>(position), limit, &place->header));
+    if (place->header.LastOffset() >= offset) {
+      place->position = static_cast<uint32_t>(position);
+      return Status::Ok();
+    }
+    position += place->header.SizeBytes();
+  }
+  return Status(Code::kNotFound, "end of segment");
+}
+
+bool Segment::HintHolds(const MappedSegment& bytes, const OffsetPosition& hint, uint32_t limit) {
+  BatchHeader header;
+  return BatchAt(bytes, hint.position, limit, &header).ok() && header.LastOffset() == hint.offset &&
+         header.base_offset >= base_offset_;
+}
+
+Status Segment::Locate(const MappedSegment& bytes, int64_t offset, uint32_t limit, BatchPlace* place) {
+  limit = std::min(limit, size());
+  Result<std::shared_ptr<OffsetIndex>> offsets = Offsets();
+  if (!offsets.ok()) return offsets.status();
+  OffsetPosition hint = (*offsets)->Lookup(offset);
+  if (hint.position >= limit) hint.position = 0;
+  if (hint.position != 0 && !HintHolds(bytes, hint, limit)) {
+    // Damaged data and a wrong index look alike from here: what a walk from the front finds decides.
+    hint.position = 0;
+    const Status walked = WalkTo(bytes, 0, offset, limit, place);
+    if (walked.ok() || walked.code() == Code::kNotFound) {
+      if (active_.load(std::memory_order_acquire)) {
+        rebuild_wanted_.store(true, std::memory_order_relaxed);
+      } else {
+        const Status rebuilt = RebuildIndexes(bytes);
+        if (!rebuilt.ok() && rebuilt.code() != Code::kCorrupt) return rebuilt;
+      }
+    }
+    return walked;
+  }
+  return WalkTo(bytes, hint.position, offset, limit, place);
+}
+
+Status Segment::LastBoundary(const MappedSegment& bytes, uint32_t position, uint32_t end, uint32_t* boundary,
+                             int64_t* next_offset) {
+  end = std::min(end, size());
+  BatchHeader header;
+  // An index entry near the end saves most of the walk; it is checked like any hint.
+  Result<std::shared_ptr<OffsetIndex>> offsets = Offsets();
+  if (!offsets.ok()) return offsets.status();
+  const OffsetPosition hint = (*offsets)->LookupPosition(end);
+  if (hint.position > position && hint.position < end && HintHolds(bytes, hint, end))
+    position = hint.position;
+  while (position < end) {
+    const Status status = BatchAt(bytes, position, end, &header);
+    if (status.code() == Code::kNotFound) break;
+    VARVE_TRY(status);
+    if (position + header.SizeBytes() > end) break;
+    position += static_cast<uint32_t>(header.SizeBytes());
+    *next_offset = header.NextOffset();
+  }
+  *boundary = position;
+  return Status::Ok();
+}
+
+Status Segment::LocateTimestamp(const MappedSegment& bytes, int64_t timestamp, uint32_t limit,
+                                BatchPlace* place) {
+  limit = std::min(limit, size());
+  Result<std::shared_ptr<TimeIndex>> times = Times();
+  if (!times.ok()) return times.status();
+  uint64_t position = 0;
+  const TimeIndexEntry entry = (*times)->Lookup(timestamp);
+  if (entry.timestamp != kNoTimestamp) {
+    // The entry is right when the batch it names ends there and has that timestamp.
+    BatchPlace named;
+    const Status status = Locate(bytes, entry.offset, limit, &named);
+    if (status.code() == Code::kCorrupt) return status;
+    if (status.ok() && named.header.LastOffset() == entry.offset &&
+        named.header.max_timestamp == entry.timestamp) {
+      position = named.position;
+    } else if (status.ok()) {
+      if (active_.load(std::memory_order_acquire)) {
+        rebuild_wanted_.store(true, std::memory_order_relaxed);
+      } else {
+        VARVE_TRY(RebuildIndexes(bytes));
+      }
+    }
+  }
+  while (position < limit) {
+    VARVE_TRY(BatchAt(bytes, static_cast<uint32_t>(position), limit, &place->header));
+    if (place->header.max_timestamp >= timestamp) {
+      place->position = static_cast<uint32_t>(position);
+      return Status::Ok();
+    }
+    position += place->header.SizeBytes();
+  }
+  return Status(Code::kNotFound, "no such timestamp");
+}
+
+Result<Segment::Timestamps> Segment::LargestTimestamp() {
+  {
+    std::lock_guard<std::mutex> lock(timestamps_mutex_);
+    if (timestamps_) return *timestamps_;
+  }
+  if (size() == 0) return Timestamps{};
+  VARVE_TRY(EnsureSealLooked());
+  {
+    std::lock_guard<std::mutex> lock(timestamps_mutex_);
+    if (timestamps_) return *timestamps_;
+  }
+  Result<std::shared_ptr<const MappedSegment>> bytes = Map();
+  if (!bytes.ok()) return bytes.status();
+  Result<std::shared_ptr<TimeIndex>> times = Times();
+  if (!times.ok()) return times.status();
+  Timestamps found;
+  const TimeIndexEntry last = (*times)->Last();
+  BatchPlace place;
+  const bool holds = last.timestamp != kNoTimestamp && Locate(**bytes, last.offset, size(), &place).ok() &&
+                     place.header.LastOffset() == last.offset && place.header.max_timestamp == last.timestamp;
+  if (holds) {
+    found = {last.timestamp, last.offset};
+  } else {
+    for (uint64_t position = 0; position < size(); position += place.header.SizeBytes()) {
+      VARVE_TRY(BatchAt(**bytes, static_cast<uint32_t>(position), size(), &place.header));
+      if (place.header.max_timestamp > found.max_timestamp) {
+        found = {place.header.max_timestamp, place.header.LastOffset()};
+      }
+    }
+  }
+  std::lock_guard<std::mutex> lock(timestamps_mutex_);
+  if (!timestamps_) timestamps_ = found;
+  return *timestamps_;
+}
+
+int64_t Segment::FirstBatchTimestamp() {
+  if (first_batch_timestamp_ != kNoTimestamp || size() == 0) return first_batch_timestamp_;
+  Result<std::shared_ptr<const MappedSegment>> bytes = Map();
+  BatchHeader header;
+  if (bytes.ok() && BatchAt(**bytes, 0, size(), &header).ok()) first_batch_timestamp_ = header.max_timestamp;
+  return first_batch_timestamp_;
+}
+
+Status Segment::CollectAborted(int64_t from, int64_t up_to, std::vector<AbortedTransaction>* out,
+                               bool* complete) {
+  Result<std::shared_ptr<TxnIndex>> aborted = Aborted();
+  if (!aborted.ok()) return aborted.status();
+  *complete = (*aborted)->CollectAborted(from, up_to, out);
+  return Status::Ok();
+}
+
+// --- Segment: indexes
+// ----------------------------------------------------------------------------------------------
+
+void Segment::AdoptIndexes(std::shared_ptr<OffsetIndex> offsets, std::shared_ptr<TimeIndex> times,
+                           std::shared_ptr<TxnIndex> aborted, const Timestamps& timestamps) {
+  {
+    std::lock_guard<std::mutex> lock(timestamps_mutex_);
+    timestamps_ = timestamps;
+  }
+  feed_.max_timestamp = timestamps.max_timestamp;
+  feed_.offset_of_max = timestamps.offset_of_max;
+  feed_.offsets = offsets.get();
+  feed_.times = times.get();
+  std::lock_guard<std::mutex> lock(mutex_);
+  view_ = {std::move(offsets), std::move(times), std::move(aborted)};
+}
+
+void Segment::AdoptScanned(std::shared_ptr<OffsetIndex> offsets, std::shared_ptr<TimeIndex> times,
+                           const Timestamps& timestamps, int64_t scanned_offset) {
+  // Bytes behind a seal were scanned, so the seal speaks for the transaction index no more.
+  std::shared_ptr<TxnIndex> aborted;
+  if (scanned_offset == base_offset_) aborted = std::make_shared<TxnIndex>(base_offset_);
+  AdoptIndexes(std::move(offsets), std::move(times), std::move(aborted), timestamps);
+}
+
+Status Segment::TruncateAborted(int64_t offset) {
+  Result<std::shared_ptr<TxnIndex>> aborted = Aborted();
+  if (!aborted.ok()) return aborted.status();
+  if (!site_->vfs().Exists(PathOf(kTxnIndexSuffix))) return Status::Ok();
+  Result<std::shared_ptr<File>> file = site_->vfs().Open(PathOf(kTxnIndexSuffix), OpenMode::kWrite);
+  if (!file.ok()) return file.status();
+  return (*aborted)->TruncateTo(offset, file->get());
+}
+
+Result<std::shared_ptr<OffsetIndex>> Segment::Offsets() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (view_.offsets) return view_.offsets;
+  }
+  VARVE_TRY(LoadIndexes());
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (view_.offsets) return view_.offsets;
+  // Evicted between the two: an empty index is right, only slow.
+  return std::make_shared<OffsetIndex>(base_offset_, index_bytes_max_);
+}
+
+Result<std::shared_ptr<TimeIndex>> Segment::Times() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (view_.times) return view_.times;
+  }
+  VARVE_TRY(LoadIndexes());
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (view_.times) return view_.times;
+  return std::make_shared<TimeIndex>(base_offset_, index_bytes_max_);
+}
+
+Result<std::shared_ptr<TxnIndex>> Segment::Aborted() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (view_.aborted) return view_.aborted;
+  }
+  VARVE_TRY(EnsureSealLooked());
+  std::lock_guard<std::mutex> load(load_mutex_);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (view_.aborted) return view_.aborted;
+  }
+  std::shared_ptr<TxnIndex> aborted;
+  Result<std::vector<uint8_t>> file = site_->vfs().ReadFile(PathOf(kTxnIndexSuffix), kIndexFileBytesMax);
+  const bool must_match = seal_.has_value() && seal_->size_bytes == size();
+  if (!file.ok()) {
+    if (file.status().code() != Code::kNotFound) return file.status();
+    if (must_match && seal_->txn_index.size_bytes != 0) {
+      return Status(Code::kCorrupt, PathOf(kTxnIndexSuffix) + " is missing although the seal names it");
+    }
+    aborted = std::make_shared<TxnIndex>(base_offset_);
+  } else {
+    if (must_match && FileSum::Of(*file) != seal_->txn_index) {
+      return Status(Code::kCorrupt, PathOf(kTxnIndexSuffix) + " differs from its seal");
+    }
+    Result<std::unique_ptr<TxnIndex>> loaded = TxnIndex::Load(*file, base_offset_);
+    if (!loaded.ok()) return loaded.status();
+    aborted = std::move(*loaded);
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  view_.aborted = aborted;
+  return aborted;
+}
+
+Status Segment::LoadIndexes() {
+  VARVE_TRY(EnsureSealLooked());
+  std::lock_guard<std::mutex> load(load_mutex_);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (view_.offsets && view_.times) return Status::Ok();
+  }
+  const bool must_match = seal_.has_value() && seal_->size_bytes == size();
+  const IndexBounds bounds{base_offset_, next_offset(), size(), index_bytes_max_};
+  std::shared_ptr<OffsetIndex> offsets;
+  std::shared_ptr<TimeIndex> times;
+  Result<std::vector<uint8_t>> file = site_->vfs().ReadFile(PathOf(kIndexSuffix), kIndexFileBytesMax);
+  if (file.ok() && (!must_match || FileSum::Of(*file) == seal_->index)) {
+    Result<std::unique_ptr<OffsetIndex>> loaded = OffsetIndex::Load(*file, bounds);
+    if (loaded.ok()) offsets = std::move(*loaded);
+  }
+  file = site_->vfs().ReadFile(PathOf(kTimeIndexSuffix), kIndexFileBytesMax);
+  if (file.ok() && (!must_match || FileSum::Of(*file) == seal_->time_index)) {
+    Result<std::unique_ptr<TimeIndex>> loaded = TimeIndex::Load(*file, bounds);
+    if (loaded.ok()) times = std::move(*loaded);
+  }
+  if (offsets && times) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (feed_.offsets == nullptr) {
+      feed_.offsets = offsets.get();
+      feed_.times = times.get();
+      const TimeIndexEntry last = times->Last();
+      if (last.timestamp != kNoTimestamp && feed_.max_timestamp < last.timestamp) {
+        feed_.max_timestamp = last.timestamp;
+        feed_.offset_of_max = last.offset;
+      }
+    }
+    view_.offsets = std::move(offsets);
+    view_.times = std::move(times);
+    return Status::Ok();
+  }
+  if (size() == 0) {
+    AdoptIndexes(std::make_shared<OffsetIndex>(base_offset_, index_bytes_max_),
+                 std::make_shared<TimeIndex>(base_offset_, index_bytes_max_),
+                 std::make_shared<TxnIndex>(base_offset_), Timestamps{});
+    return Status::Ok();
+  }
+  Result<std::shared_ptr<const MappedSegment>> bytes = Map();
+  if (!bytes.ok()) return bytes.status();
+  const Status rebuilt = RebuildIndexes(**bytes);
+  // Damaged bytes end the index early; reading them says so.
+  return rebuilt.code() == Code::kCorrupt ? Status::Ok() : rebuilt;
+}
+
+Status Segment::RebuildIndexes(const MappedSegment& bytes) {
+  site_->rebuilt_indexes.fetch_add(1, std::memory_order_relaxed);
+  auto offsets = std::make_shared<OffsetIndex>(base_offset_, index_bytes_max_);
+  auto times = std::make_shared<TimeIndex>(base_offset_, index_bytes_max_);
+  IndexFeed feed{offsets.get(), times.get(), feed_.interval_bytes};
+  const uint32_t end = size();
+  Status status;
+  for (uint64_t position = 0; position < end;) {
+    BatchHeader header;
+    status = BatchAt(bytes, static_cast<uint32_t>(position), end, &header);
+    if (!status.ok()) break;
+    feed.Add(header, static_cast<uint32_t>(position));
+    position += header.SizeBytes();
+  }
+  const bool closed = !active_.load(std::memory_order_acquire);
+  if (closed && feed.max_timestamp != kNoTimestamp)
+    times->MaybeAppend(feed.max_timestamp, feed.offset_of_max, true);
+  {
+    std::lock_guard<std::mutex> lock(timestamps_mutex_);
+    if (status.ok()) timestamps_ = Timestamps{feed.max_timestamp, feed.offset_of_max};
+  }
+  if (!closed) {
+    feed.interval_bytes = feed_.interval_bytes;
+    feed_ = feed;
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  view_.offsets = std::move(offsets);
+  view_.times = std::move(times);
+  return status;
+}
+
+// --- Segment: appending
+// --------------------------------------------------------------------------------------------
+
+Status Segment::Prepare(uint32_t bytes) {
+  const uint32_t end = size() + bytes;
+  bool mapped_now = false;
+  if (feed_.offsets == nullptr || rebuild_wanted_.load(std::memory_order_relaxed)) {
+    if (rebuild_wanted_.exchange(false, std::memory_order_relaxed)) {
+      Result<std::shared_ptr<const MappedSegment>> mapped = Map();
+      if (!mapped.ok()) return mapped.status();
+      const Status rebuilt = RebuildIndexes(**mapped);
+      if (!rebuilt.ok() && rebuilt.code() != Code::kCorrupt) return rebuilt;
+    } else {
+      VARVE_TRY(LoadIndexes());
+    }
+    Result<Timestamps> timestamps = LargestTimestamp();
+    if (timestamps.ok()) {
+      feed_.max_timestamp = timestamps->max_timestamp;
+      feed_.offset_of_max = timestamps->offset_of_max;
+    }
+    Result<std::shared_ptr<TxnIndex>> aborted = Aborted();
+    if (!aborted.ok()) return aborted.status();
+  }
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!mapped_) {
+      VARVE_TRY(MapLocked());
+      mapped_now = true;
+    }
+    if (!space_) {
+      Result<uint64_t> allocated = file_->Size();
+      if (!allocated.ok()) return allocated.status();
+      space_ = std::make_shared<AppendSpace>(file_, site_->map_appends ? mapped_->shared_mapping() : nullptr,
+                                             *allocated, capacity_);
+    }
+    appending_ = mapped_;
+    appending_space_ = space_;
+  }
+  touched_.store(true, std::memory_order_relaxed);
+  if (mapped_now) site_->context->maps->Register(shared_from_this());
+  if (!site_->map_appends) return Status::Ok();
+  return appending_space_->Reserve(end);
+}
+
+Status Segment::Put(uint32_t position, Bytes batch, int64_t base_offset, int32_t leader_epoch,
+                    int64_t append_time_ms, BatchHeader* header) {
+  uint8_t* to;
+  if (site_->map_appends) {
+    to = appending_->mapping().data() + position;
+  } else {
+    scratch_.resize(batch.size());
+    to = scratch_.data();
+  }
+  std::memcpy(to, batch.data(), batch.size());
+  PatchBaseOffset(to, base_offset);
+  if (leader_epoch != kNoLeaderEpoch) PatchLeaderEpoch(to, leader_epoch);
+  if (append_time_ms >= 0) PatchAppendTime({to, batch.size()}, append_time_ms);
+  if (ParseBatchHeader({to, batch.size()}, header) != BatchError::kOk) {
+    return Status(Code::kInvalid, "not a record batch");
+  }
+  return site_->map_appends ? Status::Ok() : appending_->file().Write(position, scratch_);
+}
+
+void Segment::Commit(const BatchHeader& header, uint32_t position) {
+  if (position == 0) first_batch_timestamp_ = header.max_timestamp;
+  const int64_t before = feed_.max_timestamp;
+  feed_.Add(header, position);
+  next_offset_.store(header.NextOffset(), std::memory_order_release);
+  if (feed_.max_timestamp != before) {
+    std::lock_guard<std::mutex> lock(timestamps_mutex_);
+    timestamps_ = Timestamps{feed_.max_timestamp, feed_.offset_of_max};
+  }
+}
+
+void Segment::Publish(uint32_t size, int64_t now_ms) {
+  size_.store(size, std::memory_order_release);
+  if (site_->map_appends) appending_space_->Advance(size, now_ms, site_->context->executor());
+  appending_.reset();
+  appending_space_.reset();
+}
+
+Status Segment::AddAborted(const AbortedTxn& txn) {
+  Result<std::shared_ptr<TxnIndex>> aborted = Aborted();
+  if (!aborted.ok()) return aborted.status();
+  if (!txn_file_) {
+    Result<std::shared_ptr<File>> file = site_->vfs().Open(PathOf(kTxnIndexSuffix), OpenMode::kCreate);
+    if (!file.ok()) {
+      const Status kept = (*aborted)->Append(txn);
+      return kept.ok() ? file.status() : kept;
+    }
+    txn_file_ = std::move(*file);
+  }
+  return (*aborted)->Append(txn, *txn_file_);
+}
+
+bool Segment::IndexFull() {
+  return feed_.offsets != nullptr && (feed_.offsets->IsFull() || feed_.times->IsFull());
+}
+
+// --- Segment: closing
+// ----------------------------------------------------------------------------------------------
+
+Status Segment::Finish() {
+  std::shared_ptr<AppendSpace> space;
+  std::shared_ptr<const MappedSegment> mapped;
+  std::shared_ptr<File> file;
+  const uint32_t end = size();
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    active_.store(false, std::memory_order_release);
+    space = std::move(space_);
+    mapped = mapped_;
+    file = file_;
+  }
+  if (space) space->Close();
+  if (space && file) {
+    if (mapped && site_->map_appends) mapped->mapping().Cut(end);
+    VARVE_TRY(file->Truncate(end));
+  }
+  if (has_file()) seal_due_.store(true, std::memory_order_release);
+  if (feed_.times != nullptr && feed_.max_timestamp != kNoTimestamp) {
+    feed_.times->MaybeAppend(feed_.max_timestamp, feed_.offset_of_max, true);
+  }
+  return PersistIndexes();
+}
+
+Status Segment::PersistIndexes() {
+  View view;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    view = view_;
+  }
+  if (!has_file() || !view.offsets || !view.times) return Status::Ok();
+  std::lock_guard<std::mutex> lock(persist_mutex_);
+  Result<std::shared_ptr<File>> file = site_->vfs().Open(PathOf(kIndexSuffix), OpenMode::kCreate);
+  if (!file.ok()) return file.status();
+  VARVE_TRY(view.offsets->Persist(**file));
+  file = site_->vfs().Open(PathOf(kTimeIndexSuffix), OpenMode::kCreate);
+  if (!file.ok()) return file.status();
+  return view.times->Persist(**file);
+}
+
+FileSum Segment::SumOf(std::string_view suffix) const {
+  Result<std::vector<uint8_t>> file = site_->vfs().ReadFile(PathOf(suffix), kIndexFileBytesMax);
+  return file.ok() ? FileSum::Of(*file) : FileSum{};
+}
+
+Status Segment::WriteSeal() {
+  if (size() == 0) {
+    seal_due_.store(false, std::memory_order_release);
+    return Status::Ok();
+  }
+  VARVE_TRY(PersistIndexes());
+  Result<std::shared_ptr<const MappedSegment>> bytes = Map();
+  if (!bytes.ok()) return bytes.status();
+  const Bytes all = Published(**bytes);
+  SealBuilder builder(base_offset_);
+  VARVE_TRY(builder.Add(all));
+  Result<Seal> seal = builder.Finish(SumOf(kIndexSuffix), SumOf(kTimeIndexSuffix), SumOf(kTxnIndexSuffix));
+  if (!seal.ok()) return seal.status();
+  VARVE_TRY(site_->vfs().WriteFile(PathOf(kSealSuffix), seal->Encode(), false));
+  seal_due_.store(false, std::memory_order_release);
+  sealed_.store(true, std::memory_order_release);
+  return Status::Ok();
+}
+
+Status Segment::RemoveSeal() {
+  sealed_.store(false, std::memory_order_release);
+  const Status status = site_->vfs().Remove(PathOf(kSealSuffix));
+  return status.code() == Code::kNotFound ? Status::Ok() : status;
+}
+
+Result<std::shared_ptr<Segment>> Segment::Truncate(uint32_t size, int64_t next_offset,
+                                                   const LogConfig& config) {
+  Result<std::shared_ptr<OffsetIndex>> offsets = Offsets();
+  if (!offsets.ok()) return offsets.status();
+  Result<std::shared_ptr<TimeIndex>> times = Times();
+  if (!times.ok()) return times.status();
+  Result<std::shared_ptr<TxnIndex>> aborted = Aborted();
+  if (!aborted.ok()) return aborted.status();
+
+  std::shared_ptr<AppendSpace> space;
+  std::shared_ptr<const MappedSegment> mapped;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!file_ && has_file()) VARVE_TRY(OpenFileLocked());
+    space = std::move(space_);
+    mapped = std::move(mapped_);
+    retired_ = true;
+  }
+  if (space) space->Close();
+  space.reset();
+  const std::string path = PathOf(kLogSuffix);
+  // Only this function can hand out the mapping now, so a count of one stays one.
+  const bool pinned = mapped && mapped.use_count() > 1;
+  Status status;
+  if (!pinned) {
+    mapped.reset();
+    Result<std::shared_ptr<File>> file = site_->vfs().Open(path, OpenMode::kWrite);
+    status = file.ok() ? (*file)->Truncate(size) : file.status();
+  } else {
+    // Readers keep the old file; what stays is copied to a new one, which must be as durable as the old one
+    // was.
+    const std::string copy_path = path + std::string(kCleanedSuffix);
+    Result<std::shared_ptr<File>> copy = site_->vfs().Open(copy_path, OpenMode::kCreate);
+    status = copy.status();
+    if (copy.ok()) status = (*copy)->Truncate(0);
+    if (status.ok()) status = (*copy)->Write(0, {mapped->data(), size});
+    if (status.ok()) status = (*copy)->Sync();
+    copy = Status(Code::kClosed, "");
+    if (status.ok()) status = site_->vfs().Rename(copy_path, path);
+    if (status.ok()) status = site_->vfs().SyncDirectory(site_->path);
+  }
+  if (!status.ok()) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    retired_ = false;
+    return status;
+  }
+
+  std::shared_ptr<Segment> next =
+      Found(site_, base_offset_, size, next_offset, verifier_.AllTrusted() ? 0 : size, config);
+  next->name_durable.store(name_durable.load(std::memory_order_acquire) || pinned, std::memory_order_release);
+  next->created_ms_ = created_ms_;
+  next->Activate();
+  (*offsets)->TruncateTo(next_offset);
+  (*times)->TruncateTo(next_offset);
+  next->AdoptIndexes(*offsets, *times, *aborted, Timestamps{});
+  VARVE_TRY(next->TruncateAborted(next_offset));
+  VARVE_TRY(next->RefeedTimestamps());
+  return next;
+}
+
+Status Segment::RefeedTimestamps() {
+  // The time index knows the largest timestamp up to the last offset index entry; the few batches behind it
+  // are asked.
+  const TimeIndexEntry last = feed_.times->Last();
+  feed_.max_timestamp = last.timestamp;
+  feed_.offset_of_max = last.timestamp == kNoTimestamp ? -1 : last.offset;
+  uint64_t position = feed_.offsets->Last().position;
+  if (size() > 0) {
+    Result<std::shared_ptr<const MappedSegment>> bytes = Map();
+    if (!bytes.ok()) return bytes.status();
+    for (BatchHeader header; position < size(); position += header.SizeBytes()) {
+      VARVE_TRY(BatchAt(**bytes, static_cast<uint32_t>(position), size(), &header));
+      if (header.max_timestamp > feed_.max_timestamp) {
+        feed_.max_timestamp = header.max_timestamp;
+        feed_.offset_of_max = header.LastOffset();
+      }
+    }
+  }
+  std::lock_guard<std::mutex> lock(timestamps_mutex_);
+  timestamps_ = Timestamps{feed_.max_timestamp, feed_.offset_of_max};
+  return Status::Ok();
+}
+
+Status Segment::MarkDeleted() {
+  for (const std::string_view suffix :
+       {kLogSuffix, kIndexSuffix, kTimeIndexSuffix, kTxnIndexSuffix, kSealSuffix}) {
+    const std::string path = PathOf(suffix);
+    const Status status = site_->vfs().Rename(path, path + std::string(kDeletedSuffix));
+    if (!status.ok() && status.code() != Code::kNotFound) return status;
+  }
+  return Status::Ok();
+}
+
+void Segment::RemoveDeleted() {
+  for (const std::string_view suffix :
+       {kLogSuffix, kIndexSuffix, kTimeIndexSuffix, kTxnIndexSuffix, kSealSuffix}) {
+    // A file that can't be removed is removed by the next start.
+    [[maybe_unused]] const Status ignored = site_->vfs().Remove(PathOf(suffix) + std::string(kDeletedSuffix));
+  }
+}
+
+}  // namespace varve
