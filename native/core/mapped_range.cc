@@ -6,12 +6,16 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <limits>
 
 namespace varve {
 namespace {
 
-constexpr uint64_t kUnmapBytes = uint64_t{8} << 20;
+constexpr uint64_t kUnmapBytesMin = uint64_t{8} << 20;
+constexpr uint64_t kUnmapBytesMax = uint64_t{64} << 20;
+/// A piece that took no longer than this had hardly a page in it.
+constexpr std::chrono::microseconds kUnmapQuick(20);
 
 }  // namespace
 
@@ -45,10 +49,14 @@ Result<uint8_t*> MapRange(int fd, uint64_t position, uint64_t bytes, MapMode mod
 
 void UnmapRange(uint8_t* data, uint64_t bytes) {
   uint64_t left = RoundUp(bytes, PageBytes());
+  uint64_t piece = kUnmapBytesMin;
   while (left > 0) {
-    uint64_t piece = left % kUnmapBytes == 0 ? kUnmapBytes : left % kUnmapBytes;
-    left -= piece;
-    munmap(data + left, piece);
+    uint64_t length = left <= 2 * kUnmapBytesMin ? left : std::min(piece, left);
+    left -= length;
+    auto before = std::chrono::steady_clock::now();
+    munmap(data + left, length);
+    bool quick = std::chrono::steady_clock::now() - before <= kUnmapQuick;
+    piece = quick ? std::min(piece * 2, kUnmapBytesMax) : kUnmapBytesMin;
   }
 }
 

@@ -18,8 +18,9 @@ inline uint64_t RoundUp(uint64_t bytes, uint64_t unit) { return (bytes + unit - 
 /// mmap of [position, position + bytes) of `fd`. `what` names the file in a failure.
 Result<uint8_t*> MapRange(int fd, uint64_t position, uint64_t bytes, MapMode mode, const std::string& what);
 
-/// munmap in pieces of 8 MiB, from the end: one call for 512 MiB holds the process's mmap lock for 1.5 ms,
-/// and every page fault of every thread waits for it.
+/// munmap in pieces, from the end: one call for 512 MiB of pages holds the process's mmap lock for 1.5 ms,
+/// and every page fault of every thread waits for it. A piece is 8 MiB, and up to 64 MiB where there turns
+/// out to be little to take down: most of a segment's mapping is space that was never touched.
 void UnmapRange(uint8_t* data, uint64_t bytes);
 
 /// A Mapping's common part: owns the range and takes it down.

@@ -27,7 +27,7 @@ namespace varve {
 namespace {
 
 std::vector<uint8_t> Text(const std::string& text) { return {text.begin(), text.end()}; }
-std::string AsText(Bytes bytes) { return {bytes.begin(), bytes.end()}; }
+std::string AsText(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 /// A directory under the system's temporary one, removed at the end.
 class TemporaryDirectory {
