@@ -46,5 +46,5 @@ export const defaultGroupCoordinatorConfig: GroupCoordinatorConfig = {
   offsetsCommitTimeoutMs: 5_000,
   offsetsTopicPartitions: 50,
   appendBatchBytes: 512 * 1024,
-  loadChunkBytes: 1024 * 1024,
+  loadChunkBytes: 512 * 1024,
 }

@@ -3,7 +3,14 @@
 // on meanwhile (Kafka's CoordinatorLoader). Of a group's metadata only the last record is decoded.
 import { ProtocolError } from '../protocol/protocol-error.ts'
 import { batches, type CodecLookup, type RecordBatch, RecordCursor } from '../protocol/record-batch.ts'
-import { type GroupMetadata, type OffsetAndMetadata, readGroupValue, readKey, readOffsetValue } from './group-log.ts'
+import {
+  type GroupMetadata,
+  type OffsetAndMetadata,
+  OffsetCommitReader,
+  readGroupValue,
+  readKey,
+  readOffsetValue,
+} from './group-log.ts'
 import type { GroupShard } from './group-shard.ts'
 import type { GroupLogger } from './types.ts'
 
@@ -19,6 +26,7 @@ export class GroupReplay {
   readonly #codecs: CodecLookup | undefined
   /** Undecoded metadata by group id; null: a tombstone. */
   readonly #groups = new Map<string, Uint8Array | null>()
+  readonly #commit = new OffsetCommitReader()
   #nextOffset: number
   #recordCount = 0
 
@@ -59,14 +67,22 @@ export class GroupReplay {
   #replayBatch(batch: RecordBatch): void {
     const cursor = new RecordCursor(batch, this.#codecs)
     const bytes = Buffer.from(cursor.bytes.buffer, cursor.bytes.byteOffset, cursor.bytes.length)
+    const isPlain = !batch.isControl && !batch.isTransactional
+    const commit = this.#commit
     while (cursor.next()) {
       if (cursor.keySize < 0 || cursor.offset < this.#nextOffset) continue
-      const key = bytes.subarray(cursor.keyStart, cursor.keyStart + cursor.keySize)
-      const value =
-        cursor.valueSize < 0 ? null : bytes.subarray(cursor.valueStart, cursor.valueStart + cursor.valueSize)
       this.#recordCount++
+      const { keyStart, valueStart, offset } = cursor
+      const keyEnd = keyStart + cursor.keySize
+      const valueEnd = valueStart + Math.max(cursor.valueSize, 0)
+      if (isPlain && commit.read(bytes, keyStart, keyEnd, valueStart, valueEnd)) {
+        this.#shard.replayOffset(commit.groupId, commit.topic, commit.partition, commit.value, offset)
+        continue
+      }
+      const key = bytes.subarray(keyStart, keyEnd)
+      const value = cursor.valueSize < 0 ? null : bytes.subarray(valueStart, valueEnd)
       if (batch.isControl) this.#replayControl(batch, key)
-      else this.#replayRecord(batch, key, value, cursor.offset)
+      else this.#replayRecord(batch, key, value, offset)
     }
   }
 
