@@ -100,7 +100,8 @@ class EngineImpl final : public Engine {
   std::vector<std::unique_ptr<Home>> homes_;
   std::vector<std::string> problems_;
 
-  std::mutex maintain_mutex_;
+  std::mutex maintain_mutex_;    ///< before checkpoint_mutex_
+  std::mutex checkpoint_mutex_;  ///< before a log's locks
   int64_t next_checkpoint_ms_ = -1;
 
   std::mutex mutex_;  ///< guards what follows; never held while a log works
@@ -112,8 +113,7 @@ class EngineImpl final : public Engine {
   bool closed_ = false;
 };
 
-// --- opening
-// -------------------------------------------------------------------------------------------------------
+// --- opening ---
 
 Status EngineImpl::OpenDirectories() {
   std::vector<Found> found;
@@ -176,8 +176,7 @@ Status EngineImpl::FindInDirectory(Home& home, std::vector<Found>* found) {
   return Status::Ok();
 }
 
-// --- logs
-// ----------------------------------------------------------------------------------------------------------
+// --- logs ---
 
 std::shared_ptr<LogImpl> EngineImpl::Find(const TopicPartition& tp) {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -291,8 +290,7 @@ std::vector<DirectoryInfo> EngineImpl::Directories() {
   return infos;
 }
 
-// --- topic ids
-// -----------------------------------------------------------------------------------------------------
+// --- topic ids ---
 
 Result<std::string> EngineImpl::ReadTopicId(const TopicPartition& tp) {
   const std::shared_ptr<LogImpl> log = Find(tp);
@@ -316,22 +314,28 @@ Status EngineImpl::WriteTopicId(const TopicPartition& tp, const std::string& top
                          {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, false);
 }
 
-// --- background
-// ----------------------------------------------------------------------------------------------------
+// --- background ---
 
 Status EngineImpl::StoreCheckpoints(LogDirectory& directory,
                                     const std::vector<std::shared_ptr<LogImpl>>& logs, bool durable) {
+  // One at a time: an older recovery point written over a newer one would undo what a truncation mark is for.
+  std::lock_guard<std::mutex> storing(checkpoint_mutex_);
   std::vector<LogDirectory::Offsets> offsets;
   std::vector<std::pair<std::string, std::string>> vouched;
   for (const std::shared_ptr<LogImpl>& log : logs) {
     if (&log->directory() != &directory) continue;
-    // Taken before the files are written, so that they cover it.
-    const int64_t recovery_point = log->durable_end().offset;
-    VARVE_TRY(log->PrepareCheckpoint());
+    int64_t recovery_point = 0;
+    VARVE_TRY(log->PrepareCheckpoint(&recovery_point));
     offsets.push_back({log->topic_partition(), recovery_point, log->log_start_offset()});
     vouched.push_back(log->VouchedEpochs());
   }
-  return directory.StoreCheckpoints(offsets, vouched, durable);
+  VARVE_TRY(directory.StoreCheckpoints(offsets, vouched, durable));
+  size_t at = 0;
+  for (const std::shared_ptr<LogImpl>& log : logs) {
+    if (&log->directory() == &directory && durable)
+      VARVE_TRY(log->AfterCheckpoint(offsets[at++].recovery_point));
+  }
+  return Status::Ok();
 }
 
 void EngineImpl::Maintain(int64_t now_ms, bool do_retention) {
@@ -358,6 +362,12 @@ void EngineImpl::Maintain(int64_t now_ms, bool do_retention) {
   if (next_checkpoint_ms_ < 0) next_checkpoint_ms_ = now_ms + context_->options.checkpoint_interval_ms;
   const bool due = now_ms >= next_checkpoint_ms_;
   if (due) next_checkpoint_ms_ = now_ms + context_->options.checkpoint_interval_ms;
+  if (due && context_->options.flush_mode == FlushMode::kOs) {
+    // So that the next checkpoint, and with it the scan after a crash, moves on.
+    for (const std::shared_ptr<LogImpl>& log : logs) {
+      if (log->durable_end().offset < log->log_end_offset()) log->Flush({});
+    }
+  }
   for (const std::unique_ptr<Home>& home : homes_) {
     LogDirectory& directory = *home->directory;
     if (!due && std::find(moved.begin(), moved.end(), &directory) == moved.end()) continue;
@@ -368,8 +378,7 @@ void EngineImpl::Maintain(int64_t now_ms, bool do_retention) {
   for (const std::shared_ptr<LogImpl>& log : logs) log->DeleteDoomed(now_ms);
 }
 
-// --- stopping
-// ------------------------------------------------------------------------------------------------------
+// --- stopping ---
 
 Status EngineImpl::Close() {
   std::lock_guard<std::mutex> maintaining(maintain_mutex_);

@@ -49,8 +49,7 @@ class LogDirectory : public std::enable_shared_from_this<LogDirectory> {
   void Fail(const Status& why);
   void Join(const std::weak_ptr<DirectoryMember>& member);
 
-  // --- checkpoints
-  // ---------------------------------------------------------------------------------------------------
+  // --- checkpoints ---
   /// As read by Open: -1 when there is none, or when nothing vouches for it.
   int64_t RecoveryPointOf(const TopicPartition& tp) const;
   int64_t LogStartOf(const TopicPartition& tp) const;

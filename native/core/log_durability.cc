@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "core/log_impl.h"
+#include "core/log_loader.h"
 #include "core/segment_files.h"
 
 namespace varve {
@@ -18,8 +19,7 @@ thread_local const LogImpl* calling_listener = nullptr;
 
 }  // namespace
 
-// --- listener
-// ------------------------------------------------------------------------------------------------------
+// --- listener ---
 
 void LogImpl::SetListener(LogListener* listener) {
   std::unique_lock<std::mutex> lock(listener_mutex_);
@@ -63,8 +63,7 @@ void LogImpl::OnDirectoryFailed(const Status& why) {
   CallListener([&why](LogListener& listener) { listener.OnStorageFailure(why); });
 }
 
-// --- syncing
-// -------------------------------------------------------------------------------------------------------
+// --- syncing ---
 
 void LogImpl::Flush(std::function<void(Status)> done) {
   Status failed;
@@ -174,8 +173,7 @@ void LogImpl::CompleteFlushes(const Status& status) {
   for (const FlushWaiter& waiter : done) waiter.done(status);
 }
 
-// --- seals
-// ---------------------------------------------------------------------------------------------------------
+// --- seals ---
 
 void LogImpl::PostSeal() {
   {
@@ -242,15 +240,30 @@ Status LogImpl::StoreEpochs() {
   return status;
 }
 
-// --- checkpoint and stop
-// -------------------------------------------------------------------------------------------
+// --- checkpoint and stop ---
 
-Status LogImpl::PrepareCheckpoint() {
-  const GateEntry entry(gate_);
-  if (!entry || !directory_->online()) return Status::Ok();
+Status LogImpl::PrepareCheckpoint(int64_t* recovery_point) {
+  const int64_t end = log_end_.offset();
   std::lock_guard<std::mutex> files(files_mutex_);
+  // Taken before the files below are written, so that they cover it; a truncation from here on writes a mark.
+  *recovery_point = durable_end_.offset();
+  checkpoint_truncations_ = truncations_;
+  claimed_recovery_point_ = std::max(claimed_recovery_point_, *recovery_point);
+  if (!directory_->online()) return Status::Ok();
   VARVE_TRY(StoreEpochs());
-  return segments_.Load()->active()->PersistIndexes();
+  if (checkpointed_end_ == end) return Status::Ok();
+  VARVE_TRY(segments_.Load()->active()->PersistIndexes());
+  checkpointed_end_ = end;
+  return Status::Ok();
+}
+
+Status LogImpl::AfterCheckpoint(int64_t recovery_point) {
+  std::lock_guard<std::mutex> files(files_mutex_);
+  if (checkpoint_truncations_ != truncations_) return Status::Ok();
+  claimed_recovery_point_ = recovery_point;
+  if (!std::exchange(marked_, false)) return Status::Ok();
+  // Not durable: should the removal be lost, a start scans a little more than it must.
+  return RemoveTruncationMark(site_->vfs(), path());
 }
 
 std::pair<std::string, std::string> LogImpl::VouchedEpochs() const {
@@ -286,6 +299,7 @@ Status LogImpl::CloseCleanly() {
   for (const DoomedSegment& doomed : doomed_) doomed.segment->RemoveDeleted();
   doomed_.clear();
   for (const std::shared_ptr<Segment>& segment : list->all()) segment->DropMapping();
+  checkpointed_end_ = log_end_.offset();
   return status;
 }
 

@@ -46,6 +46,7 @@ Result<std::shared_ptr<LogImpl>> LogImpl::Open(std::shared_ptr<const EngineConte
   request.producer_id_expiration_ms = log->context_->options.producer_id_expiration_ms;
   Result<LoadedLog> loaded = LoadLog(request, &log->epochs_, &log->producers_, &log->snapshots_);
   if (!loaded.ok()) return loaded.status();
+  log->claimed_recovery_point_ = request.recovery_point;
   log->Adopt(std::move(*loaded));
   log->directory_->Join(log);
   return log;
@@ -62,6 +63,8 @@ void LogImpl::Adopt(LoadedLog loaded) {
   truncated_bytes_ = loaded.truncated_bytes;
   epochs_dirty_.store(loaded.epochs_changed, std::memory_order_release);
   directory_durable_.store(loaded.clean, std::memory_order_release);
+  marked_ = loaded.marked;
+  if (loaded.clean) checkpointed_end_ = loaded.end.offset;
   problem_ = std::move(loaded.problem);
   producers_.OnLogStartOffset(loaded.log_start);
   producer_count_.store(producers_.producer_count(), std::memory_order_relaxed);

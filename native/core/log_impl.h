@@ -42,8 +42,7 @@ class LogImpl final : public Log,
                                                const TopicPartition& tp, const LogConfig& config, bool clean);
   ~LogImpl() override;
 
-  // --- Log
-  // -----------------------------------------------------------------------------------------------------------
+  // --- Log ---
   const TopicPartition& topic_partition() const override { return tp_; }
   const std::string& path() const override { return site_->path; }
   int64_t log_start_offset() const override { return log_start_.load(std::memory_order_acquire); }
@@ -75,16 +74,17 @@ class LogImpl final : public Log,
   void SetConfig(const LogConfig& config) override;
   void SetListener(LogListener* listener) override;
 
-  // --- the engine's
-  // --------------------------------------------------------------------------------------------------
+  // --- the engine's ---
   LogDirectory& directory() { return *directory_; }
   /// Producer expiry, roll by time, and with `do_retention` retention: what is due at `now_ms`. True when the
   /// log start moved: it is to be checkpointed before DeleteDoomed takes the files away.
   bool Maintain(int64_t now_ms, bool do_retention);
   /// Renames the files of segments that left the log, and removes those whose delay is over.
   void DeleteDoomed(int64_t now_ms);
-  /// Index tails and epochs to disk, before a checkpoint names durable_end() as the recovery point.
-  Status PrepareCheckpoint();
+  /// Index tails and epochs to disk, before a checkpoint names `*recovery_point` (the durable end).
+  Status PrepareCheckpoint(int64_t* recovery_point);
+  /// The checkpoint is on stable storage.
+  Status AfterCheckpoint(int64_t recovery_point);
   /// Trims, syncs, snapshots, seals. Afterwards the log is closed.
   Status CloseCleanly();
   /// Closed, files as they are.
@@ -97,8 +97,7 @@ class LogImpl final : public Log,
   /// What was wrong when it was opened, and what was done about it; empty: nothing.
   const std::string& problem() const { return problem_; }
 
-  // --- FlushTarget, DirectoryMember
-  // ----------------------------------------------------------------------------------
+  // --- FlushTarget, DirectoryMember ---
   void SyncNow() override;
   void OnDirectoryFailed(const Status& why) override;
 
@@ -165,8 +164,7 @@ class LogImpl final : public Log,
   std::shared_ptr<LogSite> site_;
   std::string problem_;
 
-  // --- published
-  // -----------------------------------------------------------------------------------------------------
+  // --- published ---
   std::atomic<int64_t> log_start_{0};
   PublishedPosition log_end_;      ///< written under append_mutex_
   PublishedPosition durable_end_;  ///< written under flush_mutex_
@@ -184,8 +182,7 @@ class LogImpl final : public Log,
   mutable std::mutex config_mutex_;
   LogConfig config_;  ///< changed under append_mutex_ and config_mutex_; read under either
 
-  // --- under append_mutex_
-  // -------------------------------------------------------------------------------------------
+  // --- under append_mutex_ ---
   std::shared_ptr<Segment> active_;  ///< the last of segments_
   ProducerState producers_;
   int64_t high_watermark_ = -1;  ///< -1: nobody replicates this log; what is durable is committed
@@ -194,12 +191,16 @@ class LogImpl final : public Log,
   bool appended_since_open_ = false;
   std::atomic<bool> epochs_dirty_{false};
 
-  // --- files; files_mutex_
-  // -------------------------------------------------------------------------------------------
+  // --- files; files_mutex_ ---
   /// Serialises what changes files other than by appending: finishing, sealing, checkpointing, truncating,
   /// deleting.
   std::mutex files_mutex_;
   ProducerSnapshots snapshots_;
+  int64_t checkpointed_end_ = -1;  ///< log end when the index tails were last persisted
+  bool marked_ = false;            ///< a truncation mark lies in the directory
+  /// The highest recovery point that a checkpoint on disk may name for this log.
+  int64_t claimed_recovery_point_ = -1;
+  uint64_t checkpoint_truncations_ = 0;  ///< truncations_ when the last checkpoint took its recovery point
   struct PendingSnapshot {
     int64_t offset;
     std::vector<uint8_t> bytes;
@@ -215,13 +216,14 @@ class LogImpl final : public Log,
   bool seal_posted_ = false;           ///< pending_mutex_
   TaskGate gate_;
 
-  // --- durability
-  // ----------------------------------------------------------------------------------------------------
+  // --- durability ---
   std::mutex sync_mutex_;  ///< one sync of this log at a time
   std::atomic<bool> directory_durable_{false};
   std::atomic<bool> sync_wanted_{false};  ///< appended to since the last sync began, and the flusher knows
   std::mutex flush_mutex_;
-  uint64_t truncations_ = 0;  ///< a sync that began before the last truncation publishes nothing
+  /// A sync that began before the last truncation publishes nothing. Changed under files_mutex_ and
+  /// flush_mutex_.
+  uint64_t truncations_ = 0;
   struct FlushWaiter {
     int64_t end_offset;
     std::function<void(Status)> done;
@@ -235,8 +237,7 @@ class LogImpl final : public Log,
   bool telling_durable_ = false;  ///< a thread is at it and looks again before it stops
   int64_t told_durable_ = 0;
 
-  // --- hints
-  // ---------------------------------------------------------------------------------------------------------
+  // --- hints ---
   static constexpr size_t kHints = 8;
   std::mutex hint_mutex_;
   Hint hints_[kHints];

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cinttypes>
 #include <cstdio>
+#include <limits>
 
 #include "core/crc32c.h"
 #include "core/recovery.h"
@@ -80,13 +81,13 @@ class Loader {
   LoadedLog loaded_;
   std::vector<SegmentFile> files_;
   std::vector<EpochEntry> scanned_epochs_;
+  std::vector<Segment*> scanned_segments_;
   /// Offsets at and behind it were scanned; log end after a clean stop.
   int64_t scanned_from_ = 0;
   int64_t mark_ = -1;
 };
 
-// --- names
-// ---------------------------------------------------------------------------------------------------------
+// --- names ---
 
 Status Loader::TidyNames(std::vector<std::string>* names) {
   int64_t min_cleaned = INT64_MAX;
@@ -192,8 +193,7 @@ Status Loader::CollectFiles(const std::vector<std::string>& names) {
   return Status::Ok();
 }
 
-// --- the whole
-// -----------------------------------------------------------------------------------------------------
+// --- the whole ---
 
 Result<LoadedLog> Loader::Load() {
   Result<std::vector<std::string>> names = vfs_.List(request_.site->path);
@@ -202,6 +202,7 @@ Result<LoadedLog> Loader::Load() {
   VARVE_TRY(CollectFiles(*names));
   snapshots_.Scan(*names);
   mark_ = ReadTruncationMark(vfs_, request_.site->path);
+  loaded_.marked = mark_ >= 0;
 
   if (files_.empty()) {
     // Nothing was ever appended, or a truncation to an empty log was cut off: its mark says where it was to
@@ -231,8 +232,7 @@ Result<LoadedLog> Loader::Load() {
   return std::move(loaded_);
 }
 
-// --- after a clean stop
-// --------------------------------------------------------------------------------------------
+// --- after a clean stop ---
 
 /// Kafka stopped cleanly, or our seal was lost: the log end is behind the last batch, which the last index
 /// entry is near. False when the bytes are not what a clean stop leaves.
@@ -272,8 +272,7 @@ Status Loader::LoadClean() {
   return Status::Ok();
 }
 
-// --- after anything else
-// -------------------------------------------------------------------------------------------
+// --- after anything else ---
 
 Loader::ScanStart Loader::FindScanStart(size_t index, int64_t recovery_point) {
   const SegmentFile& file = files_[index];
@@ -379,7 +378,8 @@ Status Loader::ScanSegment(size_t index, ScanStart start, ScanResult* result) {
     feed.times->MaybeAppend(feed.max_timestamp, feed.offset_of_max, true);
   }
   std::shared_ptr<Segment> segment = Found(index, files_[index].size, result->next_offset, start.position);
-  segment->AdoptScanned(start.offsets, start.times, {feed.max_timestamp, feed.offset_of_max}, start.offset);
+  segment->AdoptScanned(start.offsets, start.times, {feed.max_timestamp, feed.offset_of_max});
+  scanned_segments_.push_back(segment.get());
   segment->name_durable.store(false, std::memory_order_release);
   loaded_.segments.push_back(std::move(segment));
   return Status::Ok();
@@ -453,8 +453,7 @@ Status Loader::LoadUnclean() {
   return Status::Ok();
 }
 
-// --- epochs
-// --------------------------------------------------------------------------------------------------------
+// --- epochs ---
 
 /// Whether each entry names the first batch of its epoch, and the last one is that of the bytes that were not
 /// scanned.
@@ -555,8 +554,7 @@ Status Loader::LoadEpochs() {
   return Status::Ok();
 }
 
-// --- producers
-// -----------------------------------------------------------------------------------------------------
+// --- producers ---
 
 Status Loader::LoadProducers() {
   std::vector<int64_t> bases;
@@ -564,16 +562,19 @@ Status Loader::LoadProducers() {
   VARVE_TRY(snapshots_.RemoveStray(bases));
   VARVE_TRY(snapshots_.TruncateAndReload(&producers_, loaded_.log_start, loaded_.end.offset, 0,
                                          request_.producer_id_expiration_ms));
-  // What the transaction index holds for scanned bytes is found again by the replay.
-  const int64_t refound_from = std::max(scanned_from_, producers_.map_end_offset());
-  if (refound_from < loaded_.end.offset) {
-    for (const std::shared_ptr<Segment>& segment : loaded_.segments) {
-      if (segment->next_offset() > refound_from) VARVE_TRY(segment->TruncateAborted(refound_from));
-    }
+  // What the transaction index of a scanned segment holds is not vouched for by anything: it is found again,
+  // from the snapshot at the segment's base where there is one. Most segments have no such file.
+  std::vector<Segment*> refound;
+  for (Segment* segment : scanned_segments_) {
+    if (!segment->HasAbortedFile()) continue;
+    VARVE_TRY(RebuildAborted(loaded_.segments, *segment, loaded_.log_start, loaded_.end.offset, &snapshots_));
+    refound.push_back(segment);
   }
+  const int64_t from = producers_.map_end_offset();
   return ReplayProducers(loaded_.segments, loaded_.end.offset, &producers_,
                          [&](Segment& segment, const AbortedTxn& txn) {
-                           if (txn.last_offset < refound_from) return;
+                           if (txn.last_offset < std::max(from, scanned_from_)) return;
+                           if (std::find(refound.begin(), refound.end(), &segment) != refound.end()) return;
                            const Status added = segment.AddAborted(txn);
                            if (!added.ok()) Problem(added.message());
                          });
@@ -625,8 +626,29 @@ Status ReplayProducers(const std::vector<std::shared_ptr<Segment>>& segments, in
   return Status::Ok();
 }
 
-// --- the truncation mark
-// -------------------------------------------------------------------------------------------
+Status RebuildAborted(const std::vector<std::shared_ptr<Segment>>& segments, Segment& segment,
+                      int64_t log_start, int64_t end_offset, ProducerSnapshots* snapshots) {
+  auto aborted = std::make_shared<TxnIndex>(segment.base_offset());
+  ProducerState producers;
+  producers.Clear(log_start);
+  if (snapshots->Has(segment.base_offset())) {
+    Vfs& vfs = segment.site().vfs();
+    Result<std::vector<uint8_t>> file =
+        vfs.ReadFile(snapshots->PathOf(segment.base_offset()), kSmallFileBytesMax);
+    if (!file.ok() ||
+        !producers.LoadSnapshot(*file, segment.base_offset(), 0, std::numeric_limits<int64_t>::max()).ok()) {
+      producers.Clear(log_start);
+    }
+  }
+  VARVE_TRY(ReplayProducers(segments, std::min(end_offset, segment.next_offset()), &producers,
+                            [&](Segment& holder, const AbortedTxn& txn) {
+                              if (&holder != &segment) return;
+                              [[maybe_unused]] const Status added = aborted->Append(txn);
+                            }));
+  return segment.ReplaceAborted(std::move(aborted));
+}
+
+// --- the truncation mark ---
 //   varve-truncation-mark 1\n
 //   <offset> <crc32c of the offset's digits, 8 hex digits>\n
 

@@ -45,6 +45,7 @@ struct LoadedLog {
   uint64_t recovered_bytes = 0;
   uint64_t truncated_bytes = 0;
   bool epochs_changed = false;
+  bool marked = false;  ///< a truncation mark was found
   std::string problem;
 };
 
@@ -57,6 +58,11 @@ Result<LoadedLog> LoadLog(const LoadRequest& request, EpochCache* epochs, Produc
 Status ReplayProducers(const std::vector<std::shared_ptr<Segment>>& segments, int64_t end_offset,
                        ProducerState* producers,
                        const std::function<void(Segment& segment, const AbortedTxn& txn)>& on_aborted);
+
+/// Finds the aborted transactions of one segment again, from the producer snapshot at its base, or else from
+/// the log start, and replaces its transaction index.
+Status RebuildAborted(const std::vector<std::shared_ptr<Segment>>& segments, Segment& segment,
+                      int64_t log_start, int64_t end_offset, ProducerSnapshots* snapshots);
 
 /// The mark that caps the recovery point after a truncation, until the next checkpoint of the directory.
 Status WriteTruncationMark(Vfs& vfs, const std::string& directory, int64_t offset);

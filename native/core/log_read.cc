@@ -6,6 +6,7 @@
 
 #include "core/batch_validator.h"
 #include "core/log_impl.h"
+#include "core/log_loader.h"
 
 namespace varve {
 namespace {
@@ -62,8 +63,7 @@ Result<TimestampOffset> RecordAtTimestamp(const MappedSegment& bytes, const Batc
 
 }  // namespace
 
-// --- hints
-// ---------------------------------------------------------------------------------------------------------
+// --- hints ---
 
 void LogImpl::Remember(int64_t offset, uint64_t segment_id, uint32_t position) {
   std::lock_guard<std::mutex> lock(hint_mutex_);
@@ -78,16 +78,23 @@ bool LogImpl::Recall(int64_t offset, uint64_t segment_id, uint32_t* position) {
   return true;
 }
 
-// --- reading
-// -------------------------------------------------------------------------------------------------------
+// --- reading ---
 
 Status LogImpl::FindBatch(int64_t offset, const LogPosition& bound, Found* found) {
-  const std::shared_ptr<const SegmentList> list = segments_.Load();
+  std::shared_ptr<const SegmentList> list = segments_.Load();
   for (size_t index = list->Floor(offset); index < list->size(); ++index) {
     const std::shared_ptr<Segment>& segment = (*list)[index];
     const uint32_t limit = LimitOf(*segment, bound);
     if (limit == 0) continue;
     Result<std::shared_ptr<const MappedSegment>> bytes = segment->Map();
+    if (bytes.status().code() == Code::kNotFound) {
+      // Truncated meanwhile: its next generation is in the list already, or will be at once.
+      std::shared_ptr<const SegmentList> now = segments_.Load();
+      if (now == list) return Status(Code::kNotFound, "");
+      list = std::move(now);
+      index = list->Floor(offset) - 1;
+      continue;
+    }
     if (!bytes.ok()) return bytes.status();
     uint32_t position = 0;
     Status status(Code::kNotFound, "");
@@ -165,8 +172,7 @@ Result<LogPosition> LogImpl::PositionOf(int64_t offset) {
   return LogPosition{offset, found.segment->base_offset(), found.place.position};
 }
 
-// --- lookups
-// -------------------------------------------------------------------------------------------------------
+// --- lookups ---
 
 Result<TimestampOffset> LogImpl::OffsetForTimestamp(int64_t timestamp_ms, int64_t bound_offset) {
   if (closed()) return Status(Code::kClosed, path() + " is closed");
@@ -238,7 +244,14 @@ Status LogImpl::CollectAborted(int64_t from, int64_t up_to, std::vector<AbortedT
   // A transaction of the range may end in a later segment: go on until the indexes say that none can.
   for (size_t index = list->Floor(from); index < list->size(); ++index) {
     bool complete = false;
-    VARVE_TRY((*list)[index]->CollectAborted(from, up_to, out, &complete));
+    Segment& segment = *(*list)[index];
+    Status status = segment.CollectAborted(from, up_to, out, &complete);
+    if (status.code() == Code::kCorrupt) {
+      std::lock_guard<std::mutex> files(files_mutex_);
+      VARVE_TRY(RebuildAborted(list->all(), segment, log_start_offset(), log_end_offset(), &snapshots_));
+      status = segment.CollectAborted(from, up_to, out, &complete);
+    }
+    VARVE_TRY(status);
     if (complete) break;
   }
   return Status::Ok();

@@ -40,11 +40,12 @@ Status LogImpl::TruncateTo(int64_t offset) {
 
   // A recovery point or a seal that claims more than what stays must not outlive the cut: bytes appended
   // behind it are new.
-  if (directory_->RecoveryPointOf(tp_) > end_offset) {
+  if (claimed_recovery_point_ > end_offset) {
     VARVE_TRY(WriteTruncationMark(site_->vfs(), path(), end_offset));
+    marked_ = true;
   }
-  bool names_changed = cut->sealed();
-  VARVE_TRY(cut->RemoveSeal());
+  bool names_changed = false;
+  VARVE_TRY(cut->RemoveSeal(&names_changed));
   for (size_t doomed = list->size(); --doomed > index;) {
     if (!(*list)[doomed]->has_file()) continue;
     VARVE_TRY((*list)[doomed]->MarkDeleted());
@@ -67,6 +68,7 @@ Status LogImpl::TruncateFullyAndStartAt(int64_t offset) {
   std::lock_guard<std::mutex> files(files_mutex_);
   // The mark also says where an empty log begins, should a crash come between.
   VARVE_TRY(WriteTruncationMark(site_->vfs(), path(), offset));
+  marked_ = true;
   const std::shared_ptr<const SegmentList> list = segments_.Load();
   for (size_t doomed = list->size(); doomed-- > 0;) {
     if (!(*list)[doomed]->has_file()) continue;
@@ -100,6 +102,7 @@ Status LogImpl::EndAt(std::vector<std::shared_ptr<Segment>> segments, const LogP
   const int64_t start = std::min(log_start_offset(), end.offset);
   log_start_.store(start, std::memory_order_release);
   appended_since_open_ = true;
+  checkpointed_end_ = -1;
   bool changed = epochs_.TruncateFromEnd(end.offset);
   changed |= epochs_.TruncateFromStart(start);
   if (changed) epochs_dirty_.store(true, std::memory_order_release);
@@ -132,8 +135,7 @@ Status LogImpl::AdvanceLogStartOffset(int64_t offset) {
   return Status::Ok();
 }
 
-// --- retention
-// -----------------------------------------------------------------------------------------------------
+// --- retention ---
 
 bool LogImpl::Maintain(int64_t now_ms, bool do_retention) {
   const GateEntry entry(gate_);

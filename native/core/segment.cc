@@ -23,8 +23,7 @@ uint64_t NextSegmentId() {
 
 }  // namespace
 
-// --- MappedSegment
-// -------------------------------------------------------------------------------------------------
+// --- MappedSegment ---
 
 MappedSegment::MappedSegment(uint64_t id, int64_t base_offset, std::shared_ptr<File> file,
                              std::shared_ptr<Mapping> mapping, std::shared_ptr<MappedBudget> budget)
@@ -37,8 +36,7 @@ MappedSegment::MappedSegment(uint64_t id, int64_t base_offset, std::shared_ptr<F
 
 MappedSegment::~MappedSegment() { budget_->Unmapped(); }
 
-// --- IndexFeed
-// -----------------------------------------------------------------------------------------------------
+// --- IndexFeed ---
 
 void IndexFeed::Add(const BatchHeader& header, uint32_t position) {
   if (header.max_timestamp > max_timestamp) {
@@ -53,8 +51,7 @@ void IndexFeed::Add(const BatchHeader& header, uint32_t position) {
   bytes_since_entry += static_cast<uint32_t>(header.SizeBytes());
 }
 
-// --- Segment: making
-// -----------------------------------------------------------------------------------------------
+// --- Segment: making ---
 
 Segment::Segment(std::shared_ptr<const LogSite> site, int64_t base_offset, uint32_t size, int64_t next_offset,
                  uint32_t trusted_from, const LogConfig& config)
@@ -106,6 +103,7 @@ std::string Segment::PathOf(std::string_view suffix) const {
 void Segment::SetLimits(const LogConfig& config) {
   segment_bytes_ = static_cast<uint32_t>(std::min<uint64_t>(config.segment_bytes, kSegmentBytesMax));
   feed_.interval_bytes = config.index_interval_bytes;
+  index_interval_bytes_.store(config.index_interval_bytes, std::memory_order_relaxed);
   // A mapping that exists bounds the file; without one the next mapping is as large as asked for now.
   std::lock_guard<std::mutex> lock(mutex_);
   if (!mapped_) capacity_ = std::max(segment_bytes_, size());
@@ -116,8 +114,7 @@ Status Segment::Damaged(uint64_t position, const char* what) const {
                 PathOf(kLogSuffix) + " at position " + std::to_string(position) + ": " + what);
 }
 
-// --- Segment: file and mapping
-// -------------------------------------------------------------------------------------
+// --- Segment: file and mapping ---
 
 void Segment::Activate() {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -197,8 +194,7 @@ Status Segment::Sync() {
   return file->Sync();
 }
 
-// --- Segment: reading
-// ----------------------------------------------------------------------------------------------
+// --- Segment: reading ---
 
 Status Segment::EnsureSealLooked() {
   if (seal_looked_.load(std::memory_order_acquire)) return Status::Ok();
@@ -393,8 +389,7 @@ Status Segment::CollectAborted(int64_t from, int64_t up_to, std::vector<AbortedT
   return Status::Ok();
 }
 
-// --- Segment: indexes
-// ----------------------------------------------------------------------------------------------
+// --- Segment: indexes ---
 
 void Segment::AdoptIndexes(std::shared_ptr<OffsetIndex> offsets, std::shared_ptr<TimeIndex> times,
                            std::shared_ptr<TxnIndex> aborted, const Timestamps& timestamps) {
@@ -411,11 +406,23 @@ void Segment::AdoptIndexes(std::shared_ptr<OffsetIndex> offsets, std::shared_ptr
 }
 
 void Segment::AdoptScanned(std::shared_ptr<OffsetIndex> offsets, std::shared_ptr<TimeIndex> times,
-                           const Timestamps& timestamps, int64_t scanned_offset) {
-  // Bytes behind a seal were scanned, so the seal speaks for the transaction index no more.
-  std::shared_ptr<TxnIndex> aborted;
-  if (scanned_offset == base_offset_) aborted = std::make_shared<TxnIndex>(base_offset_);
-  AdoptIndexes(std::move(offsets), std::move(times), std::move(aborted), timestamps);
+                           const Timestamps& timestamps) {
+  AdoptIndexes(std::move(offsets), std::move(times), nullptr, timestamps);
+}
+
+Status Segment::ReplaceAborted(std::shared_ptr<TxnIndex> aborted) {
+  site_->rebuilt_indexes.fetch_add(1, std::memory_order_relaxed);
+  const std::string path = PathOf(kTxnIndexSuffix);
+  Status status;
+  if (aborted->entry_count() > 0) {
+    status = site_->vfs().WriteFile(path, aborted->Encode(), false);
+  } else {
+    status = site_->vfs().Remove(path);
+    if (status.code() == Code::kNotFound) status = Status::Ok();
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  view_.aborted = std::move(aborted);
+  return status;
 }
 
 Status Segment::TruncateAborted(int64_t offset) {
@@ -506,23 +513,14 @@ Status Segment::LoadIndexes() {
   }
   if (offsets && times) {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (feed_.offsets == nullptr) {
-      feed_.offsets = offsets.get();
-      feed_.times = times.get();
-      const TimeIndexEntry last = times->Last();
-      if (last.timestamp != kNoTimestamp && feed_.max_timestamp < last.timestamp) {
-        feed_.max_timestamp = last.timestamp;
-        feed_.offset_of_max = last.offset;
-      }
-    }
     view_.offsets = std::move(offsets);
     view_.times = std::move(times);
     return Status::Ok();
   }
   if (size() == 0) {
-    AdoptIndexes(std::make_shared<OffsetIndex>(base_offset_, index_bytes_max_),
-                 std::make_shared<TimeIndex>(base_offset_, index_bytes_max_),
-                 std::make_shared<TxnIndex>(base_offset_), Timestamps{});
+    std::lock_guard<std::mutex> lock(mutex_);
+    view_.offsets = std::make_shared<OffsetIndex>(base_offset_, index_bytes_max_);
+    view_.times = std::make_shared<TimeIndex>(base_offset_, index_bytes_max_);
     return Status::Ok();
   }
   Result<std::shared_ptr<const MappedSegment>> bytes = Map();
@@ -536,7 +534,7 @@ Status Segment::RebuildIndexes(const MappedSegment& bytes) {
   site_->rebuilt_indexes.fetch_add(1, std::memory_order_relaxed);
   auto offsets = std::make_shared<OffsetIndex>(base_offset_, index_bytes_max_);
   auto times = std::make_shared<TimeIndex>(base_offset_, index_bytes_max_);
-  IndexFeed feed{offsets.get(), times.get(), feed_.interval_bytes};
+  IndexFeed feed{offsets.get(), times.get(), index_interval_bytes_.load(std::memory_order_relaxed)};
   const uint32_t end = size();
   Status status;
   for (uint64_t position = 0; position < end;) {
@@ -553,39 +551,18 @@ Status Segment::RebuildIndexes(const MappedSegment& bytes) {
     std::lock_guard<std::mutex> lock(timestamps_mutex_);
     if (status.ok()) timestamps_ = Timestamps{feed.max_timestamp, feed.offset_of_max};
   }
-  if (!closed) {
-    feed.interval_bytes = feed_.interval_bytes;
-    feed_ = feed;
-  }
   std::lock_guard<std::mutex> lock(mutex_);
   view_.offsets = std::move(offsets);
   view_.times = std::move(times);
   return status;
 }
 
-// --- Segment: appending
-// --------------------------------------------------------------------------------------------
+// --- Segment: appending ---
 
 Status Segment::Prepare(uint32_t bytes) {
   const uint32_t end = size() + bytes;
   bool mapped_now = false;
-  if (feed_.offsets == nullptr || rebuild_wanted_.load(std::memory_order_relaxed)) {
-    if (rebuild_wanted_.exchange(false, std::memory_order_relaxed)) {
-      Result<std::shared_ptr<const MappedSegment>> mapped = Map();
-      if (!mapped.ok()) return mapped.status();
-      const Status rebuilt = RebuildIndexes(**mapped);
-      if (!rebuilt.ok() && rebuilt.code() != Code::kCorrupt) return rebuilt;
-    } else {
-      VARVE_TRY(LoadIndexes());
-    }
-    Result<Timestamps> timestamps = LargestTimestamp();
-    if (timestamps.ok()) {
-      feed_.max_timestamp = timestamps->max_timestamp;
-      feed_.offset_of_max = timestamps->offset_of_max;
-    }
-    Result<std::shared_ptr<TxnIndex>> aborted = Aborted();
-    if (!aborted.ok()) return aborted.status();
-  }
+  if (feed_.offsets == nullptr || rebuild_wanted_.load(std::memory_order_relaxed)) VARVE_TRY(PrepareFeed());
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!mapped_) {
@@ -605,6 +582,30 @@ Status Segment::Prepare(uint32_t bytes) {
   if (mapped_now) site_->context->maps->Register(shared_from_this());
   if (!site_->map_appends) return Status::Ok();
   return appending_space_->Reserve(end);
+}
+
+/// What the indexes of a segment that was found hold is loaded, or made again, before the first batch is
+/// added to them.
+Status Segment::PrepareFeed() {
+  if (rebuild_wanted_.exchange(false, std::memory_order_relaxed) && size() > 0) {
+    Result<std::shared_ptr<const MappedSegment>> mapped = Map();
+    if (!mapped.ok()) return mapped.status();
+    const Status rebuilt = RebuildIndexes(**mapped);
+    if (!rebuilt.ok() && rebuilt.code() != Code::kCorrupt) return rebuilt;
+  }
+  Result<std::shared_ptr<OffsetIndex>> offsets = Offsets();
+  if (!offsets.ok()) return offsets.status();
+  Result<std::shared_ptr<TimeIndex>> times = Times();
+  if (!times.ok()) return times.status();
+  Result<std::shared_ptr<TxnIndex>> aborted = Aborted();
+  if (!aborted.ok()) return aborted.status();
+  Result<Timestamps> timestamps = LargestTimestamp();
+  if (!timestamps.ok()) return timestamps.status();
+  feed_.max_timestamp = timestamps->max_timestamp;
+  feed_.offset_of_max = timestamps->offset_of_max;
+  feed_.offsets = offsets->get();
+  feed_.times = times->get();
+  return Status::Ok();
 }
 
 Status Segment::Put(uint32_t position, Bytes batch, int64_t base_offset, int32_t leader_epoch,
@@ -662,8 +663,7 @@ bool Segment::IndexFull() {
   return feed_.offsets != nullptr && (feed_.offsets->IsFull() || feed_.times->IsFull());
 }
 
-// --- Segment: closing
-// ----------------------------------------------------------------------------------------------
+// --- Segment: closing ---
 
 Status Segment::Finish() {
   std::shared_ptr<AppendSpace> space;
@@ -729,9 +729,10 @@ Status Segment::WriteSeal() {
   return Status::Ok();
 }
 
-Status Segment::RemoveSeal() {
+Status Segment::RemoveSeal(bool* existed) {
   sealed_.store(false, std::memory_order_release);
   const Status status = site_->vfs().Remove(PathOf(kSealSuffix));
+  *existed = status.ok();
   return status.code() == Code::kNotFound ? Status::Ok() : status;
 }
 
@@ -767,12 +768,13 @@ Result<std::shared_ptr<Segment>> Segment::Truncate(uint32_t size, int64_t next_o
     // Readers keep the old file; what stays is copied to a new one, which must be as durable as the old one
     // was.
     const std::string copy_path = path + std::string(kCleanedSuffix);
-    Result<std::shared_ptr<File>> copy = site_->vfs().Open(copy_path, OpenMode::kCreate);
-    status = copy.status();
-    if (copy.ok()) status = (*copy)->Truncate(0);
-    if (status.ok()) status = (*copy)->Write(0, {mapped->data(), size});
-    if (status.ok()) status = (*copy)->Sync();
-    copy = Status(Code::kClosed, "");
+    {
+      Result<std::shared_ptr<File>> copy = site_->vfs().Open(copy_path, OpenMode::kCreate);
+      status = copy.status();
+      if (copy.ok()) status = (*copy)->Truncate(0);
+      if (status.ok()) status = (*copy)->Write(0, {mapped->data(), size});
+      if (status.ok()) status = (*copy)->Sync();
+    }
     if (status.ok()) status = site_->vfs().Rename(copy_path, path);
     if (status.ok()) status = site_->vfs().SyncDirectory(site_->path);
   }

@@ -25,6 +25,7 @@
 #include "core/offset_index.h"
 #include "core/prefaulter.h"
 #include "core/seal.h"
+#include "core/segment_files.h"
 #include "core/time_index.h"
 #include "core/txn_index.h"
 #include "core/verifier.h"
@@ -94,9 +95,9 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   uint32_t size() const { return size_.load(std::memory_order_acquire); }
   uint64_t id() const { return id_; }
   std::string PathOf(std::string_view suffix) const;
+  const LogSite& site() const { return *site_; }
 
-  // --- reading; any thread
-  // -----------------------------------------------------------------------------------------
+  // --- reading; any thread ---
   /// The bytes, mapped when they are not. The mapping may go beyond them: only [0, size()) is anybody's to
   /// read.
   Result<std::shared_ptr<const MappedSegment>> Map();
@@ -121,8 +122,7 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   bool TakeTouched() override { return touched_.exchange(false, std::memory_order_relaxed); }
   void DropMapping() override;
 
-  // --- appending; the append lock
-  // ------------------------------------------------------------------------------------
+  // --- appending; the append lock ---
   /// This is the log's last segment, the one to append to. Before anybody reads it.
   void Activate();
   /// Makes room for `bytes` more: file, mapping, allocated space. Afterwards Put can't fail (mmap).
@@ -149,8 +149,7 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   bool IndexFull();
   int64_t next_offset() const { return next_offset_.load(std::memory_order_acquire); }
 
-  // --- files; the append lock or the log's background work
-  // ------------------------------------------------------------
+  // --- files; the append lock or the log's background work ---
   bool has_file() const { return has_file_.load(std::memory_order_acquire); }
   Status CreateFile();
   /// fdatasync of the .log file; fine without one.
@@ -168,8 +167,8 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   /// Finish has run and the seal is still to be written.
   bool seal_due() const { return seal_due_.load(std::memory_order_acquire); }
   bool sealed() const { return sealed_.load(std::memory_order_acquire); }
-  /// The seal's file is made invalid (truncation): removed.
-  Status RemoveSeal();
+  /// Removes the seal (truncation); `*existed` tells whether its removal has to be made durable.
+  Status RemoveSeal(bool* existed);
   /// Reads the seal when there is one. kNotFound: none; kCorrupt: one that does not fit.
   Status LoadSeal();
   const std::optional<Seal>& seal() const { return seal_; }
@@ -177,10 +176,12 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   /// For recovery: indexes as rebuilt by a scan replace whatever the files hold.
   void AdoptIndexes(std::shared_ptr<OffsetIndex> offsets, std::shared_ptr<TimeIndex> times,
                     std::shared_ptr<TxnIndex> aborted, const Timestamps& timestamps);
-  /// The same when only bytes from `scanned_offset` on were scanned: the transaction index stays what its
-  /// file says.
+  /// The same without the transaction index, which stays what its file says until ReplaceAborted.
   void AdoptScanned(std::shared_ptr<OffsetIndex> offsets, std::shared_ptr<TimeIndex> times,
-                    const Timestamps& timestamps, int64_t scanned_offset);
+                    const Timestamps& timestamps);
+  /// The transaction index as found again from the batches, in heap and as the file.
+  Status ReplaceAborted(std::shared_ptr<TxnIndex> aborted);
+  bool HasAbortedFile() const { return site_->vfs().Exists(PathOf(kTxnIndexSuffix)); }
   /// Drops aborted transactions whose marker lies at or behind `offset`.
   Status TruncateAborted(int64_t offset);
   void SetNextOffset(int64_t offset) { next_offset_.store(offset, std::memory_order_release); }
@@ -219,6 +220,7 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   bool HintHolds(const MappedSegment& bytes, const OffsetPosition& hint, uint32_t limit);
   FileSum SumOf(std::string_view suffix) const;
   Status RefeedTimestamps();
+  Status PrepareFeed();
 
   const std::shared_ptr<const LogSite> site_;
   const int64_t base_offset_;
@@ -261,6 +263,8 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
 
   mutable std::mutex timestamps_mutex_;
   std::optional<Timestamps> timestamps_;
+
+  std::atomic<uint32_t> index_interval_bytes_{0};
 
   /// A reader found a wrong entry in the index of the active segment; the next Prepare rebuilds it.
   std::atomic<bool> rebuild_wanted_{false};
