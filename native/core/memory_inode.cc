@@ -110,14 +110,11 @@ Status MemoryInode::Sync() {
     durable_.reset();
     return Status::Ok();
   }
-  Result<FileImage> live = Live();
-  if (!live.ok()) return live.status();
-  if (believed_clean_) {
-    SyncChangedPages(*believed_clean_, *live, &*durable_);
-    believed_clean_ = std::move(*live);
-  } else {
-    durable_ = std::move(*live);
-  }
+  if (!believed_clean_) return ReadLive(&*durable_);
+  FileImage live;
+  VARVE_TRY(ReadLive(&live));
+  SyncChangedPages(*believed_clean_, live, &*durable_);
+  believed_clean_ = std::move(live);
   return Status::Ok();
 }
 
@@ -125,10 +122,8 @@ Status MemoryInode::LoseDirtyPages() {
   if (!crash_model_) return Status::Ok();
   std::lock_guard<std::mutex> lock(mutex_);
   if (!durable_) return Status::Ok();
-  Result<FileImage> live = Live();
-  if (!live.ok()) return live.status();
-  believed_clean_ = std::move(*live);
-  return Status::Ok();
+  if (!believed_clean_) believed_clean_.emplace();
+  return ReadLive(&*believed_clean_);
 }
 
 Status MemoryInode::Corrupt(uint64_t position, Bytes from) {
@@ -148,14 +143,15 @@ Status MemoryInode::Corrupt(uint64_t position, Bytes from) {
   return Status::Ok();
 }
 
-Result<FileImage> MemoryInode::AfterCrash(MemoryVfs::Loss loss, LossRandom& random) {
+Result<FileImage> MemoryInode::AfterCrash(MemoryVfs::Loss loss, LossRandom& random, FileImage* scratch) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (!durable_) return Live();
-  if (loss == MemoryVfs::Loss::kAll) return *durable_;
+  if (durable_ && loss == MemoryVfs::Loss::kAll) return *durable_;
+  if (!slot_ && !durable_) return heap_;
   if (!slot_) return MixImages(*durable_, heap_, smallest_size_, loss, random);
-  Result<FileImage> live = Live();
-  if (!live.ok() || loss == MemoryVfs::Loss::kNone) return live;
-  return MixImages(*durable_, *live, smallest_size_, loss, random);
+  Status read = ReadLive(scratch);
+  if (!read.ok()) return read;
+  if (!durable_ || loss == MemoryVfs::Loss::kNone) return *scratch;
+  return MixImages(*durable_, *scratch, smallest_size_, loss, random);
 }
 
 void MemoryInode::Restore(FileImage image, const MemoryInode& copy_of) {
@@ -197,13 +193,14 @@ void MemoryInode::BeforeChange() {
   if (crash_model_ && !durable_) durable_ = heap_;
 }
 
-Result<FileImage> MemoryInode::Live() {
-  if (!slot_) return heap_;
-  FileImage live;
-  live.size = heap_.size;
-  live.bytes.resize(std::min(heap_.size, slot_->TouchedEnd(0)));
-  VARVE_TRY(slot_->Read(0, live.bytes));
-  return live;
+Status MemoryInode::ReadLive(FileImage* live) {
+  if (!slot_) {
+    *live = heap_;
+    return Status::Ok();
+  }
+  live->size = heap_.size;
+  live->bytes.resize(std::min(heap_.size, slot_->TouchedEnd(0)));
+  return slot_->Read(0, live->bytes);
 }
 
 }  // namespace varve

@@ -73,8 +73,9 @@ class MemoryInode {
   Status LoseDirtyPages();
   Status Corrupt(uint64_t position, Bytes from);
 
-  /// What a power cut leaves of it.
-  Result<FileImage> AfterCrash(MemoryVfs::Loss loss, LossRandom& random);
+  /// What a power cut leaves of it. `scratch` is room to read into, kept over many files: a fresh one each
+  /// time would cost more than the bytes do.
+  Result<FileImage> AfterCrash(MemoryVfs::Loss loss, LossRandom& random, FileImage* scratch);
   /// Makes a new file hold `image`, durable as live, with as much space taken as the file it is a copy of.
   void Restore(FileImage image, const MemoryInode& copy_of);
   /// A page behind the file's end was touched in a mapping.
@@ -86,7 +87,7 @@ class MemoryInode {
   Status Grow(uint64_t end);
   Status MoveToSlot();
   void BeforeChange();
-  Result<FileImage> Live();
+  Status ReadLive(FileImage* live);
   std::string What(const char* verb) const { return std::string(verb) + " of a file in memory"; }
 
   const std::shared_ptr<MemorySpace> space_;

@@ -182,6 +182,11 @@ class MemoryVfsImpl : public MemoryVfs, public std::enable_shared_from_this<Memo
     Inode inode;
     int error = ENOENT;  // why there is no directory, as the system would say
   };
+  struct CopyRun {
+    Loss loss;
+    LossRandom random;
+    FileImage scratch;
+  };
   class MemoryLock;
   class Turn;
 
@@ -198,8 +203,8 @@ class MemoryVfsImpl : public MemoryVfs, public std::enable_shared_from_this<Memo
   static void SetPath(MemoryInode& inode, const std::string& path);
   std::shared_ptr<MemoryVfsImpl> Copy(Loss loss, uint64_t seed);
   template <typename EntriesOf>
-  static void CopyTree(const MemoryInode& from, MemoryInode& to, MemoryVfsImpl& target, Loss loss,
-                       LossRandom& random, EntriesOf& entries_of);
+  static void CopyTree(const MemoryInode& from, MemoryInode& to, MemoryVfsImpl& target, CopyRun& run,
+                       EntriesOf& entries_of);
   template <typename Visit>
   static void VisitFiles(const MemoryInode& directory, Visit visit);
 
@@ -615,10 +620,10 @@ std::shared_ptr<MemoryVfsImpl> MemoryVfsImpl::Copy(Loss loss, uint64_t seed) {
   copy->space_->SetCapacity(space_->capacity());
   std::unique_lock<std::shared_mutex> cut(cut_mutex_);
   std::lock_guard<std::mutex> lock(mutex_);
-  LossRandom random(seed);
+  CopyRun run{loss, LossRandom(seed), {}};
   if (loss == Loss::kNone) {
     auto live = [](const MemoryInode& directory) -> const MemoryInode::Entries& { return directory.entries; };
-    CopyTree(*root_, *copy->root_, *copy, loss, random, live);
+    CopyTree(*root_, *copy->root_, *copy, run, live);
     return copy;
   }
   // The durable names, and on top of them those changes that got out.
@@ -627,26 +632,26 @@ std::shared_ptr<MemoryVfsImpl> MemoryVfsImpl::Copy(Loss loss, uint64_t seed) {
     auto changing = [&](MemoryInode* directory) -> MemoryInode::Entries& {
       return changed.try_emplace(directory, directory->durable_entries).first->second;
     };
-    for (const NameChange* change : journal_.DrawSurvivors(random)) change->Apply(changing);
+    for (const NameChange* change : journal_.DrawSurvivors(run.random)) change->Apply(changing);
   }
   auto found = [&](const MemoryInode& directory) -> const MemoryInode::Entries& {
     auto at = changed.find(&directory);
     return at == changed.end() ? directory.durable_entries : at->second;
   };
-  CopyTree(*root_, *copy->root_, *copy, loss, random, found);
+  CopyTree(*root_, *copy->root_, *copy, run, found);
   return copy;
 }
 
 template <typename EntriesOf>
-void MemoryVfsImpl::CopyTree(const MemoryInode& from, MemoryInode& to, MemoryVfsImpl& target, Loss loss,
-                             LossRandom& random, EntriesOf& entries_of) {
+void MemoryVfsImpl::CopyTree(const MemoryInode& from, MemoryInode& to, MemoryVfsImpl& target, CopyRun& run,
+                             EntriesOf& entries_of) {
   for (const auto& [name, entry] : entries_of(from)) {
     Inode made = target.NewInode(entry->is_directory());
     made->path = NormalPath(to.path + "/" + name, "/");
     if (entry->is_directory()) {
-      CopyTree(*entry, *made, target, loss, random, entries_of);
+      CopyTree(*entry, *made, target, run, entries_of);
     } else {
-      Result<FileImage> image = entry->AfterCrash(loss, random);
+      Result<FileImage> image = entry->AfterCrash(run.loss, run.random, &run.scratch);
       if (!image.ok()) {
         std::fprintf(stderr, "varve: copy of %s: %s\n", made->path.c_str(), image.status().message().c_str());
         std::abort();
