@@ -380,9 +380,7 @@ void WriteFetchPartitionTail(const FetchRequest& request, const FetchPartition& 
   if (request.version < kFetchFlexibleVersion) return;
   const PartitionReadResult& result = partition.result;
   const bool diverging = result.diverging_epoch >= 0;
-  const bool tell_leader =
-      request.version >= 16 && partition.partition != nullptr &&
-      (result.error == KafkaError::kNotLeaderOrFollower || result.error == KafkaError::kFencedLeaderEpoch);
+  const bool tell_leader = request.version >= 16 && result.leader_epoch >= 0;
   writer->UnsignedVarint((diverging ? 1 : 0) + (tell_leader ? 1 : 0));
   if (diverging) {
     writer->UnsignedVarint(0);  // tag: diverging_epoch
@@ -394,8 +392,8 @@ void WriteFetchPartitionTail(const FetchRequest& request, const FetchPartition& 
   if (tell_leader) {
     writer->UnsignedVarint(1);  // tag: current_leader
     writer->UnsignedVarint(4 + 4 + 1);
-    writer->Int32(partition.partition->leader_id());
-    writer->Int32(partition.partition->leader_epoch());
+    writer->Int32(result.leader_id);
+    writer->Int32(result.leader_epoch);
     writer->NoTaggedFields();
   }
 }

@@ -339,17 +339,21 @@ LogPosition PartitionImpl::Bound(bool read_committed, const LogPosition& high_wa
   return position.ok() ? *position : LogPosition{};  // below every offset: nothing to read
 }
 
-void PartitionImpl::Read(const PartitionRead& request, PartitionReadResult* result) {
-  result->error = error();
-  if (result->error != KafkaError::kNone) return;
+KafkaError PartitionImpl::CheckLeadership(int32_t current_leader_epoch) const {
+  if (error() != KafkaError::kNone) return error();
   const int32_t epoch = leader_epoch_.load(std::memory_order_acquire);
-  if (request.current_leader_epoch != -1 && request.current_leader_epoch != epoch) {
-    result->error = request.current_leader_epoch < epoch ? KafkaError::kFencedLeaderEpoch
-                                                         : KafkaError::kUnknownLeaderEpoch;
-    return;
-  }
-  if (!is_leader_.load(std::memory_order_acquire)) {
-    result->error = KafkaError::kNotLeaderOrFollower;
+  if (current_leader_epoch != -1 && current_leader_epoch < epoch) return KafkaError::kFencedLeaderEpoch;
+  if (current_leader_epoch > epoch) return KafkaError::kUnknownLeaderEpoch;
+  return is_leader_.load(std::memory_order_acquire) ? KafkaError::kNone : KafkaError::kNotLeaderOrFollower;
+}
+
+void PartitionImpl::Read(const PartitionRead& request, PartitionReadResult* result) {
+  result->error = CheckLeadership(request.current_leader_epoch);
+  if (result->error != KafkaError::kNone) {
+    if (result->error == KafkaError::kNotLeaderOrFollower || result->error == KafkaError::kFencedLeaderEpoch) {
+      result->leader_id = leader_id();
+      result->leader_epoch = leader_epoch();
+    }
     return;
   }
   const LogPosition high_watermark = high_watermark_.Load();
@@ -403,8 +407,7 @@ int64_t PartitionImpl::Available(const FetchWaiter& waiter, const LogPosition& b
 bool PartitionImpl::ParkFetch(const PartitionRead& read, const LogSlice& slice, FetchWaiter* waiter) {
   Completions completions;
   std::lock_guard lock(log_->append_mutex());
-  if (error() != KafkaError::kNone || !state_.is_leader) return false;
-  if (read.current_leader_epoch != -1 && read.current_leader_epoch != state_.leader_epoch) return false;
+  if (CheckLeadership(read.current_leader_epoch) != KafkaError::kNone) return false;
   const LogPosition bound = Bound(waiter->read_committed, high_watermark_.Load());
   if (slice.bytes > 0) {
     waiter->start = {read.fetch_offset, slice.segment->base_offset(), slice.position};

@@ -31,6 +31,8 @@ struct PartitionReadResult {
   int64_t log_start_offset = -1;
   int32_t diverging_epoch = -1;  ///< with diverging_end_offset, when not -1
   int64_t diverging_end_offset = -1;
+  int32_t leader_id = -1;     ///< with NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH
+  int32_t leader_epoch = -1;
   LogSlice slice;
 };
 
@@ -99,6 +101,8 @@ class PartitionImpl final : public Partition,
   void WantFlush(Completions* completions);
   void FlushDone(const Status& status);
   void Fail(KafkaError error, Completions* completions);
+  /// Whether a Fetch that knows this leader epoch (-1: none) may read here.
+  KafkaError CheckLeadership(int32_t current_leader_epoch) const;
   KafkaError error() const { return error_.load(std::memory_order_acquire); }
 
   const std::shared_ptr<Log> log_;
