@@ -62,7 +62,7 @@ export class Broker {
   /** Resolves when it accepts connections. Throws StorageError (LOCKED, IO, ...) or Error with what to do. */
   static async start(options: BrokerOptions): Promise<Broker> {
     const { config, memory } = options
-    const directories = memory ? ['/memory'] : config.list('log.dirs')
+    const directories = memory ? ['/memory'] : config.logDirectories
     const engine = await native.openEngine({
       directories,
       memory,
@@ -205,10 +205,11 @@ export class Broker {
 
 function planeOptions(config: BrokerConfig) {
   const outputBytesMax = 8 << 20
+  const receivedBytesMax = config.number('queued.max.request.bytes')
   return {
     requestBytesMax: config.number('socket.request.max.bytes'),
     outputBytesMax,
-    receivedBytesMax: config.number('queued.max.request.bytes'),
+    receivedBytesMax: receivedBytesMax > 0 ? receivedBytesMax : Number.MAX_SAFE_INTEGER,
     fetchBytesMax: config.number('fetch.max.bytes'),
     frameDeadlineMs: 30_000,
     writeDeadlineMs: 60_000,

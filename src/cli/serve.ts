@@ -88,6 +88,8 @@ async function serve(flags: ServeFlags): Promise<void> {
 
   // Structured logs go to stderr: stdout has the one ready line.
   const log = pino({ level: flags.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2))
+  if (config.withoutEffect.length > 0)
+    log.warn({ configs: config.withoutEffect }, 'accepted without effect: docs/configuration.md says why')
   const nofile = native.raiseNofileLimit()
   if (nofile.soft < NOFILE_WANTED)
     log.warn(

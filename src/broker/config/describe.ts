@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Configs in the shape of DescribeConfigs: value, source, type, synonyms, documentation.
-import { type BrokerConfig, brokerConfigs, TopicConfig, topicConfigs } from './config.ts'
+// Configs in the shape of DescribeConfigs: value, source, type, synonyms, documentation. Kafka's ConfigHelper; one difference: where
+// only a weaker synonym is set (log.retention.hours), Kafka calls retention.ms a default, and varve names the synonym.
+import { brokerConfigs } from './broker-configs.ts'
+import { type BrokerConfig, type EffectiveConfig, TopicConfig } from './config.ts'
 import type { ConfigDefinition, ConfigType } from './definition.ts'
+import { topicConfigs } from './topic-configs.ts'
 
 export interface DescribedConfig {
   readonly name: string
@@ -31,38 +34,26 @@ export function describeTopicConfigs(
   overrides: Readonly<Record<string, string>>,
 ): DescribedConfig[] {
   const config = new TopicConfig(broker, overrides)
-  return topicConfigs.map((definition) => {
-    const sources = config.synonyms(definition.name)
-    return described(
-      definition,
-      sources.map(({ name, value }) => ({ name, value: value.text, source: value.source })),
-      false,
-    )
-  })
+  return topicConfigs
+    .filter((definition) => !definition.internal)
+    .map((definition) => described(definition, config.effective(definition.name), false))
 }
 
 export function describeBrokerConfigs(broker: BrokerConfig): DescribedConfig[] {
-  return brokerConfigs.map((definition) => {
-    const { text, source } = broker.effective(definition.name)
-    return described(definition, [{ name: definition.name, value: text, source }], true)
-  })
+  return brokerConfigs.map((definition) =>
+    described(definition, broker.effective(definition.name), definition.dynamic === 'read-only'),
+  )
 }
 
-function described(
-  definition: ConfigDefinition,
-  synonyms: DescribedConfig['synonyms'],
-  readOnly: boolean,
-): DescribedConfig {
+function described(definition: ConfigDefinition, effective: EffectiveConfig, readOnly: boolean): DescribedConfig {
   const isSensitive = definition.type === 'password'
-  const shown = isSensitive ? synonyms.map((synonym) => ({ ...synonym, value: null })) : synonyms
-  const strongest = shown[0]!
   return {
     name: definition.name,
-    value: strongest.value,
+    value: isSensitive ? null : effective.text,
     readOnly,
-    configSource: strongest.source,
+    configSource: effective.source,
     isSensitive,
-    synonyms: shown,
+    synonyms: effective.origins.map(({ name, text, source }) => ({ name, value: isSensitive ? null : text, source })),
     configType: CONFIG_TYPES[definition.type],
     documentation: definition.doc,
   }

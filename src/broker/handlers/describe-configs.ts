@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // DescribeConfigs (32), versions 1-4.
 // Behaviour: topics and this broker, from the config tables; values with the place that each comes from, synonyms and documentation on
-// request. An unknown topic is UNKNOWN_TOPIC_OR_PARTITION, another broker's id or another kind of resource INVALID_REQUEST.
+// request. An unknown topic is UNKNOWN_TOPIC_OR_PARTITION, another broker's id or another kind of resource
+// INVALID_REQUEST (Kafka then fails the other resources of the request too).
 //   3 types and documentation (KIP-569) · 4 flexible
 import { KafkaError } from '../../errors.ts'
 import { kafkaErrorOf } from '../../partition/local-partition.ts'
@@ -20,7 +21,8 @@ export const describeConfigs = defineHandler<typeof DescribeConfigs>({
     return {
       results: request.resources.map(({ resourceType, resourceName, configurationKeys }) => {
         try {
-          const wanted = configurationKeys === null ? null : new Set(configurationKeys)
+          // Kafka takes no keys for all keys, too.
+          const wanted = configurationKeys?.length ? new Set(configurationKeys) : null
           const configs = configsOf(broker, resourceType, resourceName)
             .filter(({ name }) => wanted === null || wanted.has(name))
             .map((config) => ({
@@ -58,7 +60,9 @@ function configsOf(broker: Broker, resourceType: number, resourceName: string): 
     case BROKER:
       // The empty name asks for the cluster-wide dynamic defaults: there are none yet.
       if (resourceName === '') return []
-      if (resourceName !== String(broker.nodeId))
+      if (!/^-?\d{1,10}$/.test(resourceName))
+        throw new KafkaError('INVALID_REQUEST', `Broker id must be an integer, but it is: ${resourceName}`)
+      if (Number(resourceName) !== broker.nodeId)
         throw new KafkaError(
           'INVALID_REQUEST',
           `Unexpected broker id, expected ${broker.nodeId} or empty string, but received ${resourceName}`,
