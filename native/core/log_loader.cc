@@ -50,6 +50,8 @@ class Loader {
   Status CollectFiles(const std::vector<std::string>& names);
   Status LoadClean();
   Status LoadUnclean();
+  bool FullySealed(size_t index, const Segment& probe) const;
+  Status KeepClosed(size_t index);
   bool EndFromWalk(Segment& segment);
   /// From where segment `index` has to be scanned; its size when not at all.
   struct ScanStart {
@@ -85,6 +87,7 @@ class Loader {
   /// Offsets at and behind it were scanned; log end after a clean stop.
   int64_t scanned_from_ = 0;
   int64_t mark_ = -1;
+  int64_t log_start_ = -1;
 };
 
 // --- names ---
@@ -203,11 +206,13 @@ Result<LoadedLog> Loader::Load() {
   snapshots_.Scan(*names);
   mark_ = ReadTruncationMark(vfs_, request_.site->path);
   loaded_.marked = mark_ >= 0;
+  // A truncation moves the log start down too; the checkpoint may not know yet.
+  log_start_ = loaded_.marked ? std::min(request_.log_start, mark_) : request_.log_start;
 
   if (files_.empty()) {
     // Nothing was ever appended, or a truncation to an empty log was cut off: its mark says where it was to
     // begin.
-    const int64_t base = std::max<int64_t>({request_.log_start, mark_, 0});
+    const int64_t base = std::max<int64_t>({log_start_, mark_, 0});
     loaded_.segments.push_back(Segment::New(request_.site, base, request_.config, 0));
     loaded_.log_start = base;
     loaded_.end = loaded_.durable = {base, base, 0};
@@ -226,7 +231,7 @@ Result<LoadedLog> Loader::Load() {
     VARVE_TRY(LoadUnclean());
   }
   const int64_t first = loaded_.segments.front()->base_offset();
-  loaded_.log_start = std::clamp(request_.log_start, first, std::max(first, loaded_.end.offset));
+  loaded_.log_start = std::clamp(log_start_, first, std::max(first, loaded_.end.offset));
   VARVE_TRY(LoadEpochs());
   VARVE_TRY(LoadProducers());
   return std::move(loaded_);
@@ -350,7 +355,7 @@ Status Loader::ScanSegment(size_t index, ScanStart start, ScanResult* result) {
   };
   const std::string path = PathOf(OffsetFileName(file.base_offset, kLogSuffix));
   if (file.size > start.position) {
-    Result<std::shared_ptr<File>> opened = vfs_.Open(path, OpenMode::kWrite);
+    Result<std::shared_ptr<File>> opened = vfs_.Open(path, OpenMode::kRead);
     if (!opened.ok()) return opened.status();
     {
       Result<std::shared_ptr<Mapping>> mapping = (*opened)->Map(0, file.size, MapMode::kReadOnly);
@@ -366,8 +371,7 @@ Status Loader::ScanSegment(size_t index, ScanStart start, ScanResult* result) {
                 " with batches behind it; cut there, none of it was known to be durable");
       }
       loaded_.truncated_bytes += result->stop == ScanStop::kZeroFill ? 0 : file.size - end;
-      // No view of this file exists yet, and the scan's mapping is gone.
-      VARVE_TRY((*opened)->Truncate(end));
+      VARVE_TRY(CutFile(vfs_, path, end));
       files_[index].size = end;
     }
   } else {
@@ -385,36 +389,63 @@ Status Loader::ScanSegment(size_t index, ScanStart start, ScanResult* result) {
   return Status::Ok();
 }
 
+/// Whether the seal speaks for all of a closed segment. (A seal from a clean stop, when the segment was still the active one,
+/// speaks for the part in front.) The file may be longer by the zeros of allocated space.
+bool Loader::FullySealed(size_t index, const Segment& probe) const {
+  if (!probe.seal() || probe.seal()->size_bytes > files_[index].size) return false;
+  return probe.seal()->size_bytes == files_[index].size || probe.seal()->next_offset == NextBase(index);
+}
+
+/// Takes a closed segment that lies below everything to be scanned as it is. When it was rolled but not trimmed before the
+/// crash, the zeros behind its last batch go; what else may be wrong with it is found when it is read.
+Status Loader::KeepClosed(size_t index) {
+  SegmentFile& file = files_[index];
+  const std::string path = PathOf(OffsetFileName(file.base_offset, kLogSuffix));
+  std::shared_ptr<Segment> segment =
+      Found(index, file.size, NextBase(index), static_cast<uint32_t>(file.size));
+  uint64_t end = file.size;
+  if (segment->LoadSeal().ok() && FullySealed(index, *segment)) {
+    end = segment->seal()->size_bytes;
+  } else if (file.size > 0) {
+    const ScanStart start = FindScanStart(index, NextBase(index));
+    ScanOptions options;
+    options.expected_offset = start.offset;
+    options.segment_base_offset = file.base_offset;
+    options.gaps_allowed = request_.config.cleanup_compact;
+    Result<std::shared_ptr<const MappedSegment>> bytes = segment->Map();
+    if (!bytes.ok()) return bytes.status();
+    const ScanResult scan =
+        ScanBatches({(*bytes)->data() + start.position, file.size - start.position}, options, {});
+    loaded_.recovered_bytes += file.size - start.position;
+    if (scan.stop == ScanStop::kZeroFill) end = start.position + scan.valid_bytes;
+  }
+  if (end < file.size) {
+    segment.reset();
+    VARVE_TRY(CutFile(vfs_, path, end));
+    file.size = end;
+    segment = Found(index, end, NextBase(index), static_cast<uint32_t>(end));
+  }
+  loaded_.segments.push_back(std::move(segment));
+  return Status::Ok();
+}
+
 Status Loader::LoadUnclean() {
-  // Everything up to the newest valid seal is durable and stays as it is. A segment that was trimmed but
-  // whose new size had not reached the disk has zeros behind what was sealed.
-  size_t sealed_end = 0;
-  for (size_t index = files_.size(); index-- > 0 && sealed_end == 0;) {
+  // Everything up to the newest valid seal is durable and stays as it is.
+  size_t scan_from = 0;
+  for (size_t index = files_.size(); index-- > 0;) {
     const std::shared_ptr<Segment> probe =
         Found(index, files_[index].size, NextBase(index), static_cast<uint32_t>(files_[index].size));
     const Status sealed = probe->LoadSeal();
     if (sealed.code() == Code::kIo || sealed.code() == Code::kUnsupported) return sealed;
     if (!sealed.ok() || probe->seal()->size_bytes > files_[index].size) continue;
     const bool last = index + 1 == files_.size();
-    sealed_end = last ? index : index + 1;
-    if (last && sealed_end == 0) break;
+    scan_from = !last && FullySealed(index, *probe) ? index + 1 : index;
+    break;
   }
   int64_t recovery_point = request_.recovery_point;
   if (mark_ >= 0) recovery_point = std::min(recovery_point, mark_);
-  size_t scan_from = sealed_end;
   while (scan_from + 1 < files_.size() && files_[scan_from + 1].base_offset <= recovery_point) ++scan_from;
-  for (size_t index = 0; index < scan_from; ++index) {
-    std::shared_ptr<Segment> segment =
-        Found(index, files_[index].size, NextBase(index), static_cast<uint32_t>(files_[index].size));
-    if (segment->LoadSeal().ok() && segment->seal()->size_bytes < files_[index].size) {
-      Result<std::shared_ptr<File>> file = vfs_.Open(segment->PathOf(kLogSuffix), OpenMode::kWrite);
-      if (!file.ok()) return file.status();
-      files_[index].size = segment->seal()->size_bytes;
-      VARVE_TRY((*file)->Truncate(files_[index].size));
-      segment = Found(index, files_[index].size, NextBase(index), static_cast<uint32_t>(files_[index].size));
-    }
-    loaded_.segments.push_back(std::move(segment));
-  }
+  for (size_t index = 0; index < scan_from; ++index) VARVE_TRY(KeepClosed(index));
 
   size_t kept = scan_from;
   int64_t next_offset = -1;
@@ -436,11 +467,13 @@ Status Loader::LoadUnclean() {
       loaded_.durable = {start.offset, files_[index].base_offset, start.position};
     }
     ScanResult result;
-    const uint64_t size_before = files_[index].size;
     VARVE_TRY(ScanSegment(index, std::move(start), &result));
     next_offset = result.next_offset;
     kept = index + 1;
-    cut = files_[index].size < size_before && index + 1 < files_.size();
+    // Zeros behind a segment that was rolled but not trimmed yet are no cut: the next one tells by its base offset. With
+    // holes allowed it could not tell, so anything else there ends the log.
+    cut = request_.config.cleanup_compact && result.stop != ScanStop::kEnd &&
+          result.stop != ScanStop::kZeroFill;
   }
   for (size_t index = kept; index < files_.size(); ++index) {
     loaded_.truncated_bytes += files_[index].size;
@@ -535,7 +568,9 @@ Status Loader::LoadEpochs() {
       const bool vouched = loaded_.clean && request_.epochs_vouched && request_.epochs_vouched(*file);
       holds = vouched || EpochsHold(entries);
     }
-    if (!holds) Problem(PathOf(kEpochCheckpointName) + " did not fit the log and was rebuilt");
+    // After a crash it may well be older than the log; after a clean stop somebody changed it.
+    if (!holds && loaded_.clean)
+      Problem(PathOf(kEpochCheckpointName) + " did not fit the log and was rebuilt");
   } else {
     holds = EpochsHold(entries);
   }

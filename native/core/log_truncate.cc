@@ -40,7 +40,7 @@ Status LogImpl::TruncateTo(int64_t offset) {
 
   // A recovery point or a seal that claims more than what stays must not outlive the cut: bytes appended
   // behind it are new.
-  if (claimed_recovery_point_ > end_offset) {
+  if (claimed_recovery_point_ > end_offset || log_start_offset() > end_offset) {
     VARVE_TRY(WriteTruncationMark(site_->vfs(), path(), end_offset));
     marked_ = true;
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "core/batch_validator.h"
 #include "core/crc32c.h"
@@ -21,20 +22,80 @@ uint64_t NextSegmentId() {
   return next.fetch_add(1, std::memory_order_relaxed);
 }
 
+/// Which files this process maps as segments, over all engines.
+class MappedPaths {
+ public:
+  static MappedPaths& Of() {
+    static auto* paths = new MappedPaths;  // never destroyed: mappings may outlive static objects
+    return *paths;
+  }
+  void Add(const Vfs& vfs, const std::string& path) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++counts_[{&vfs, path}];
+  }
+  void Remove(const Vfs& vfs, const std::string& path) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const auto at = counts_.find({&vfs, path});
+    if (--at->second == 0) counts_.erase(at);
+  }
+  bool Has(const Vfs& vfs, const std::string& path) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return counts_.contains({&vfs, path});
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<const Vfs*, std::string>, int> counts_;
+};
+
 }  // namespace
 
 // --- MappedSegment ---
 
-MappedSegment::MappedSegment(uint64_t id, int64_t base_offset, std::shared_ptr<File> file,
-                             std::shared_ptr<Mapping> mapping, std::shared_ptr<MappedBudget> budget)
+MappedSegment::MappedSegment(uint64_t id, int64_t base_offset, std::string path, std::shared_ptr<File> file,
+                             std::shared_ptr<Mapping> mapping, std::shared_ptr<const EngineContext> context)
     : SegmentBytes(id, base_offset),
       file_(std::move(file)),
       mapping_(std::move(mapping)),
-      budget_(std::move(budget)) {
-  budget_->Mapped();
+      path_(std::move(path)),
+      context_(std::move(context)) {
+  context_->maps->Mapped();
+  MappedPaths::Of().Add(context_->vfs(), path_);
 }
 
-MappedSegment::~MappedSegment() { budget_->Unmapped(); }
+MappedSegment::~MappedSegment() {
+  mapping_.reset();
+  MappedPaths::Of().Remove(context_->vfs(), path_);
+  context_->maps->Unmapped();
+}
+
+Status CutFile(Vfs& vfs, const std::string& path, uint64_t size) {
+  if (!MappedPaths::Of().Has(vfs, path)) {
+    Result<std::shared_ptr<File>> file = vfs.Open(path, OpenMode::kWrite);
+    return file.ok() ? (*file)->Truncate(size) : file.status();
+  }
+  const std::string copy_path = path + std::string(kCleanedSuffix);
+  {
+    Result<std::shared_ptr<File>> from = vfs.Open(path, OpenMode::kRead);
+    if (!from.ok()) return from.status();
+    Result<std::shared_ptr<File>> copy = vfs.Open(copy_path, OpenMode::kCreate);
+    if (!copy.ok()) return copy.status();
+    VARVE_TRY((*copy)->Truncate(0));
+    std::vector<uint8_t> piece(std::min<uint64_t>(size, uint64_t{1} << 20));
+    for (uint64_t position = 0; position < size;) {
+      const uint64_t bytes = std::min<uint64_t>(piece.size(), size - position);
+      uint64_t read = 0;
+      VARVE_TRY((*from)->Read(position, {piece.data(), bytes}, &read));
+      if (read == 0) return Status(Code::kCorrupt, path + " is shorter than it was");
+      VARVE_TRY((*copy)->Write(position, {piece.data(), read}));
+      position += read;
+    }
+    // As durable as what it replaces was: that may have been acknowledged.
+    VARVE_TRY((*copy)->Sync());
+  }
+  VARVE_TRY(vfs.Rename(copy_path, path));
+  return vfs.SyncDirectory(path.substr(0, path.rfind('/')));
+}
 
 // --- IndexFeed ---
 
@@ -143,8 +204,8 @@ Status Segment::MapLocked() {
   const MapMode mode = active && site_->map_appends ? MapMode::kShared : MapMode::kReadOnly;
   Result<std::shared_ptr<Mapping>> mapping = file_->Map(0, bytes, mode);
   if (!mapping.ok()) return mapping.status();
-  mapped_ =
-      std::make_shared<MappedSegment>(id_, base_offset_, file_, std::move(*mapping), site_->context->maps);
+  mapped_ = std::make_shared<MappedSegment>(id_, base_offset_, PathOf(kLogSuffix), file_, std::move(*mapping),
+                                            site_->context);
   return Status::Ok();
 }
 
@@ -756,28 +817,8 @@ Result<std::shared_ptr<Segment>> Segment::Truncate(uint32_t size, int64_t next_o
   }
   if (space) space->Close();
   space.reset();
-  const std::string path = PathOf(kLogSuffix);
-  // Only this function can hand out the mapping now, so a count of one stays one.
-  const bool pinned = mapped && mapped.use_count() > 1;
-  Status status;
-  if (!pinned) {
-    mapped.reset();
-    Result<std::shared_ptr<File>> file = site_->vfs().Open(path, OpenMode::kWrite);
-    status = file.ok() ? (*file)->Truncate(size) : file.status();
-  } else {
-    // Readers keep the old file; what stays is copied to a new one, which must be as durable as the old one
-    // was.
-    const std::string copy_path = path + std::string(kCleanedSuffix);
-    {
-      Result<std::shared_ptr<File>> copy = site_->vfs().Open(copy_path, OpenMode::kCreate);
-      status = copy.status();
-      if (copy.ok()) status = (*copy)->Truncate(0);
-      if (status.ok()) status = (*copy)->Write(0, {mapped->data(), size});
-      if (status.ok()) status = (*copy)->Sync();
-    }
-    if (status.ok()) status = site_->vfs().Rename(copy_path, path);
-    if (status.ok()) status = site_->vfs().SyncDirectory(site_->path);
-  }
+  mapped.reset();
+  const Status status = CutFile(site_->vfs(), PathOf(kLogSuffix), size);
   if (!status.ok()) {
     std::lock_guard<std::mutex> lock(mutex_);
     retired_ = false;
@@ -786,7 +827,7 @@ Result<std::shared_ptr<Segment>> Segment::Truncate(uint32_t size, int64_t next_o
 
   std::shared_ptr<Segment> next =
       Found(site_, base_offset_, size, next_offset, verifier_.AllTrusted() ? 0 : size, config);
-  next->name_durable.store(name_durable.load(std::memory_order_acquire) || pinned, std::memory_order_release);
+  next->name_durable.store(name_durable.load(std::memory_order_acquire), std::memory_order_release);
   next->created_ms_ = created_ms_;
   next->Activate();
   (*offsets)->TruncateTo(next_offset);

@@ -38,20 +38,25 @@ inline constexpr uint64_t kSegmentBytesMax = 0x7fffffff;
 /// What readers pin: a file and the mapping of its bytes.
 class MappedSegment final : public SegmentBytes {
  public:
-  MappedSegment(uint64_t id, int64_t base_offset, std::shared_ptr<File> file,
-                std::shared_ptr<Mapping> mapping, std::shared_ptr<MappedBudget> budget);
+  MappedSegment(uint64_t id, int64_t base_offset, std::string path, std::shared_ptr<File> file,
+                std::shared_ptr<Mapping> mapping, std::shared_ptr<const EngineContext> context);
   ~MappedSegment() override;
   const uint8_t* data() const override { return mapping_->data(); }
   File& file() const override { return *file_; }
   Mapping& mapping() const { return *mapping_; }
-  const std::shared_ptr<File>& shared_file() const { return file_; }
   const std::shared_ptr<Mapping>& shared_mapping() const { return mapping_; }
 
  private:
   std::shared_ptr<File> file_;
   std::shared_ptr<Mapping> mapping_;
-  std::shared_ptr<MappedBudget> budget_;
+  std::string path_;
+  std::shared_ptr<const EngineContext> context_;
 };
+
+/// Makes the file at `path` end at `size`. In place when nothing in this process maps it; else the bytes that
+/// stay move to a new, synced file of that name, because whoever reads the old one, even for an engine closed
+/// since, must not find it shorter or changed.
+Status CutFile(Vfs& vfs, const std::string& path, uint64_t size);
 
 /// A batch found in a segment.
 struct BatchPlace {

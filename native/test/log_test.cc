@@ -78,5 +78,150 @@ TEST_F(LogTest, IsThereAgainAfterAKill) {
   EXPECT_EQ(log->durable_end().offset, 303);
 }
 
+/// What the log must hold, as plainly as can be.
+class Model {
+ public:
+  void Append(int64_t base_offset, int64_t next_offset, const std::vector<uint8_t>& bytes) {
+    batches_.push_back({base_offset, next_offset, bytes});
+  }
+  void TruncateTo(int64_t offset) {
+    while (!batches_.empty() && batches_.back().next_offset > offset) batches_.pop_back();
+  }
+  const std::vector<ModelBatch>& batches() const { return batches_; }
+  int64_t end() const { return batches_.empty() ? start_ : batches_.back().next_offset; }
+  void StartAt(int64_t offset) {
+    batches_.clear();
+    start_ = offset;
+  }
+  void CheckAll(Log& log) const {
+    ASSERT_EQ(log.log_end_offset(), end());
+    std::vector<ModelBatch> found;
+    const int64_t start = log.log_start_offset();
+    const Status status = ReadAll(log, start, log.log_end(), &found);
+    ASSERT_TRUE(status.ok()) << status.message();
+    size_t at = 0;
+    while (at < batches_.size() && batches_[at].next_offset <= start) ++at;
+    ASSERT_EQ(found.size(), batches_.size() - at);
+    for (size_t i = 0; i < found.size(); ++i) ExpectSameBatch(batches_[at + i], found[i].bytes);
+  }
+  void CheckRead(Log& log, int64_t offset) const {
+    LogSlice slice;
+    ReadOptions options;
+    options.max_bytes = 1;
+    options.whole_batches = true;
+    ASSERT_TRUE(log.Read(offset, log.log_end(), options, &slice).ok());
+    for (const ModelBatch& batch : batches_) {
+      if (offset >= batch.next_offset) continue;
+      ASSERT_EQ(slice.bytes, batch.bytes.size());
+      ExpectSameBatch(batch, {slice.data(), slice.bytes});
+      const Result<LogPosition> position = log.PositionOf(offset);
+      ASSERT_TRUE(position.ok());
+      EXPECT_EQ(position->position, slice.position);
+      EXPECT_EQ(position->segment_base_offset, slice.segment->base_offset());
+      return;
+    }
+    FAIL() << "the model has no batch for " << offset;
+  }
+
+ private:
+  std::vector<ModelBatch> batches_;
+  int64_t start_ = 0;
+};
+
+class LogModelTest : public LogTest, public ::testing::WithParamInterface<std::tuple<AppendIo, uint64_t>> {};
+
+/// Random appends, reads, rolls, truncations, kills and clean stops against the model. Slices read before are kept and must not
+/// change, whatever happens to the log.
+TEST_P(LogModelTest, HoldsWhatTheModelHolds) {
+  const auto [io, seed] = GetParam();
+  std::mt19937_64 random(seed);
+  config_.segment_bytes = 4000 + random() % 20000;
+  config_.index_interval_bytes = 1 + random() % 3000;
+  EngineOptions options = Options();
+  options.append_io = io;
+  const auto open = [&] {
+    Result<std::shared_ptr<Engine>> engine = Engine::Open(options);
+    EXPECT_TRUE(engine.ok()) << engine.status().message();
+    return *engine;
+  };
+  std::shared_ptr<Engine> engine = open();
+  std::shared_ptr<Log> log = OpenLog(*engine);
+  Model model;
+  struct Held {
+    LogSlice slice;
+    std::vector<uint8_t> bytes;
+  };
+  std::vector<Held> held;
+  int32_t epoch = 0;
+  for (int step = 0; step < 600; ++step) {
+    SCOPED_TRACE("seed " + std::to_string(seed) + " step " + std::to_string(step));
+    const uint64_t dice = random() % 100;
+    if (dice < 60) {
+      const int records = 1 + static_cast<int>(random() % 5);
+      const auto batch = MakeBatch(records, random() % 700, random(), 1000 + step);
+      const int64_t end = log->log_end_offset();
+      const AppendResult result = Append(*log, batch, epoch);
+      ASSERT_EQ(result.error, AppendError::kNone);
+      ASSERT_EQ(result.base_offset, end);
+      model.Append(end, end + records, batch);
+    } else if (dice < 80) {
+      if (model.batches().empty()) continue;
+      const int64_t start = log->log_start_offset();
+      if (start == model.end()) continue;
+      const int64_t offset =
+          start + static_cast<int64_t>(random() % static_cast<uint64_t>(model.end() - start));
+      model.CheckRead(*log, offset);
+      if (HasFatalFailure()) return;
+      LogSlice slice;
+      ASSERT_TRUE(log->Read(offset, log->log_end(), {}, &slice).ok());
+      held.push_back({slice, {slice.data(), slice.data() + slice.bytes}});
+      if (held.size() > 8) held.erase(held.begin() + static_cast<long>(random() % held.size()));
+    } else if (dice < 84) {
+      std::lock_guard<std::mutex> lock(log->append_mutex());
+      ASSERT_TRUE(log->Roll(kNow).ok());
+    } else if (dice < 90) {
+      const int64_t start = log->log_start_offset();
+      const int64_t back = static_cast<int64_t>(random() % 40);
+      const int64_t offset = std::max(start, model.end() - back);
+      std::lock_guard<std::mutex> lock(log->append_mutex());
+      const Status status = log->TruncateTo(offset);
+      ASSERT_TRUE(status.ok()) << status.message();
+      model.TruncateTo(offset);
+      if (offset == 0) model.StartAt(0);
+      ++epoch;
+    } else if (dice < 91) {
+      const int64_t offset = static_cast<int64_t>(random() % 1000);
+      std::lock_guard<std::mutex> lock(log->append_mutex());
+      ASSERT_TRUE(log->TruncateFullyAndStartAt(offset).ok());
+      model.StartAt(offset);
+      ++epoch;
+    } else if (dice < 94) {
+      Settle();
+    } else {
+      if (dice < 97) {
+        ASSERT_TRUE(engine->Close().ok());
+      } else {
+        engine->Abandon();
+      }
+      log.reset();
+      engine = open();
+      EXPECT_TRUE(engine->problems().empty()) << engine->problems()[0];
+      log = engine->FindLog({"orders", 0});
+      ASSERT_NE(log, nullptr);
+      model.CheckAll(*log);
+      if (HasFatalFailure()) return;
+      ++epoch;
+    }
+    for (const Held& one : held) {
+      ASSERT_EQ(std::memcmp(one.slice.data(), one.bytes.data(), one.bytes.size()), 0);
+    }
+  }
+  model.CheckAll(*log);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, LogModelTest,
+                         ::testing::Combine(::testing::Values(AppendIo::kMmap, AppendIo::kPwrite),
+                                            ::testing::Range(uint64_t{1}, uint64_t{13})));
+
 }  // namespace
 }  // namespace varve
