@@ -25,7 +25,7 @@ export interface ConfigDefinition {
   readonly throttledReplicas?: boolean
   /** Switches on what varve does not have: only false is taken. */
   readonly mustBeFalse?: string
-  /** For tests: no answer lists it. */
+  /** For tests: listed only where it is set. */
   readonly internal?: boolean
   readonly importance: 'high' | 'medium' | 'low'
   /** accepted: taken and described as Kafka does, without any effect; `doc` then says why. */

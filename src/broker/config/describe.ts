@@ -35,7 +35,7 @@ export function describeTopicConfigs(
 ): DescribedConfig[] {
   const config = new TopicConfig(broker, overrides)
   return topicConfigs
-    .filter((definition) => !definition.internal)
+    .filter(({ name, internal }) => !internal || Object.hasOwn(overrides, name))
     .map((definition) => described(definition, config.effective(definition.name), false))
 }
 
