@@ -9,8 +9,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <mutex>
-#include <set>
 #include <thread>
 #include <utility>
 
@@ -19,14 +19,15 @@ namespace {
 
 using FileIdentity = std::pair<dev_t, ino_t>;
 
-/// The lock files that this process holds. A lock of an open file description keeps another description of
-/// the same process out too, but not on every network file system: there it is the process's.
+/// The lock files that this process holds (or the one that it was forked from), and its pid. A lock of an
+/// open file description keeps another description of the same process out too, but not on every network file
+/// system: there it is the process's.
 std::mutex& HeldMutex() {
   static auto* mutex = new std::mutex;
   return *mutex;
 }
-std::set<FileIdentity>& Held() {
-  static auto* held = new std::set<FileIdentity>;
+std::map<FileIdentity, pid_t>& Held() {
+  static auto* held = new std::map<FileIdentity, pid_t>;
   return *held;
 }
 
@@ -94,9 +95,10 @@ Result<std::unique_ptr<DirectoryLock>> LockDirectory(const std::string& director
   FileIdentity identity(stat.st_dev, stat.st_ino);
   {
     std::lock_guard<std::mutex> lock(HeldMutex());
-    if (!Held().insert(identity).second) {
+    auto [holder, is_free] = Held().emplace(identity, getpid());
+    if (!is_free) {
       close(fd);
-      return LockedStatus(directory, getpid());
+      return LockedStatus(directory, holder->second);
     }
   }
   struct flock range = WholeFile();

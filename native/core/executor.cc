@@ -144,7 +144,9 @@ class Pool : public std::enable_shared_from_this<Pool> {
         return;
       } else if (!delayed_.empty() && !timekeeper_) {
         timekeeper_ = true;
-        clock_.wait_until(lock, delayed_.begin()->first);
+        // A copy: another thread may take that work while this one looks at the time.
+        SteadyClock::time_point due = delayed_.begin()->first;
+        clock_.wait_until(lock, due);
         timekeeper_ = false;
       } else {
         idle_++;

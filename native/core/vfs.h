@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Vfs: the one seam between the engine and storage. Two implementations: vfs_posix (a disk) and vfs_memory (no disk;
-// with a crash model for tests and the simulator). Everything above knows files only through this header.
+// Vfs: the one seam between the engine and storage. Two implementations: vfs_posix (a disk) and vfs_memory
+// (no disk; with a crash model for tests and the simulator). Everything above knows files only through this
+// header.
 //
-// Threading: a Vfs may be used from any thread. A File's data calls (Read, Write, Map) may run concurrently with
-// Sync; calls that change its size (Allocate, Truncate) are the owner's, one at a time.
+// Failures: kNoSpace is also what a process gets that has no descriptors or mappings left: nothing is wrong
+// with the disk.
+//
+// Threading: a Vfs may be used from any thread. A File's data calls (Read, Write, Map) may run concurrently
+// with Sync; calls that change its size (Allocate, Truncate) are the owner's, one at a time.
 #pragma once
 
 #include <atomic>
@@ -19,13 +23,14 @@
 namespace varve {
 
 enum class MapMode : uint8_t {
-  kShared,   ///< readable and writable; stores reach the file
-  kReadOnly, ///< readable; a store is a fault
-  kPrivate,  ///< readable and writable, copy on write: stores never reach the file (what JavaScript sees)
+  kShared,    ///< readable and writable; stores reach the file
+  kReadOnly,  ///< readable; a store is a fault
+  kPrivate,   ///< readable and writable, copy on write: stores never reach the file (what JavaScript sees)
 };
 
-/// A mapped range of a file. Unmapped when the last owner lets go: whoever holds the pointer may read `size()` bytes,
-/// whatever became of the file's name. Never read beyond what was written: a page beyond the file's end is a SIGBUS.
+/// A mapped range of a file. Unmapped when the last owner lets go: whoever holds the pointer may read
+/// `size()` bytes, whatever became of the file's name. Never read beyond what was written: a page beyond the
+/// file's end is a SIGBUS.
 class Mapping {
  public:
   virtual ~Mapping() = default;
@@ -35,11 +40,12 @@ class Mapping {
   uint8_t* data() const { return data_; }
   uint64_t size() const { return size_.load(std::memory_order_relaxed); }
 
-  /// Populates pages [position, position + bytes) for writing ahead of the append point (MADV_POPULATE_WRITE): no
-  /// fault on the hot thread. A full disk is kNoSpace here instead of a SIGBUS later. Memory: nothing to do.
+  /// Populates pages [position, position + bytes) for writing ahead of the append point
+  /// (MADV_POPULATE_WRITE): no fault on the hot thread. A full disk is kNoSpace here instead of a SIGBUS
+  /// later. Memory: nothing to do.
   virtual Status Prefault(uint64_t position, uint64_t bytes) = 0;
-  /// Gives back the range behind `size` (page-rounded), before the file is truncated to it. Only the owner of the
-  /// writable mapping calls this, and only when nobody reads there.
+  /// Gives back the range behind `size` (page-rounded), before the file is truncated to it. Only the owner of
+  /// the writable mapping calls this, and only when nobody reads there.
   virtual void Cut(uint64_t size) = 0;
   /// True when all pages of the range are in memory (mincore); a cold read belongs on a helper thread.
   virtual bool Resident(uint64_t position, uint64_t bytes) const = 0;
@@ -59,22 +65,23 @@ class File {
   virtual Status Read(uint64_t position, MutableBytes to, uint64_t* read) = 0;
   /// Writes all bytes at `position` (pwrite, short writes continued), growing the file as needed.
   virtual Status Write(uint64_t position, Bytes from) = 0;
-  /// Makes [0, bytes) of the file backed by real space (fallocate), growing it: a later store into a mapping there
-  /// cannot fail for lack of space. kNoSpace leaves the size as it was.
+  /// Makes [0, bytes) of the file backed by real space (fallocate), growing it: a later store into a mapping
+  /// there cannot fail for lack of space. kNoSpace leaves the size as it was.
   virtual Status Allocate(uint64_t bytes) = 0;
   /// Sets the size. Callers cut every writable or readable mapping to it first.
   virtual Status Truncate(uint64_t bytes) = 0;
-  /// fdatasync: contents and size are on stable storage when it returns. After a failure the file must be treated as
-  /// lost (its dirty pages may have been dropped): never call Sync again to see it succeed.
+  /// fdatasync: contents and size are on stable storage when it returns. After a failure the file must be
+  /// treated as lost (its dirty pages may have been dropped): never call Sync again to see it succeed.
   virtual Status Sync() = 0;
   /// Starts write-back of a range without waiting (sync_file_range WRITE); a hint.
   virtual void StartWriteback(uint64_t position, uint64_t bytes) = 0;
   virtual Result<uint64_t> Size() = 0;
-  /// Maps [position, position + bytes); position is a multiple of the page size. The range may reach beyond the end of
-  /// the file (append space to come), but must not be touched there.
+  /// Maps [position, position + bytes); position is a multiple of the page size. The range may reach beyond
+  /// the end of the file (append space to come), but must not be touched there.
   virtual Result<std::shared_ptr<Mapping>> Map(uint64_t position, uint64_t bytes, MapMode mode) = 0;
-  /// A descriptor for sendfile, or -1 when there is none (memory). It stays open until ReleaseDescriptor() is called as often, or
-  /// the File goes: hold it for a call, not for the segment's life (PinnedDescriptor does), so that others can have it.
+  /// A descriptor for sendfile, or -1 when there is none (memory). It stays open until ReleaseDescriptor() is
+  /// called as often, or the File goes: hold it for a call, not for the segment's life (PinnedDescriptor
+  /// does), so that others can have it.
   virtual int Descriptor() = 0;
   virtual void ReleaseDescriptor() {}
 };
@@ -145,7 +152,8 @@ struct DescriptorLimit {
   uint64_t soft = 0;
   uint64_t hard = 0;
 };
-/// Raises the soft limit to the hard one (as far as the system lets it) and says what they are now. Before MakePosixVfs.
+/// Raises the soft limit to the hard one (as far as the system lets it) and says what they are now. Before
+/// MakePosixVfs.
 DescriptorLimit RaiseNofileLimit();
 
 }  // namespace varve

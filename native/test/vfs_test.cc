@@ -933,6 +933,25 @@ TEST(FullDisk, IsAnErrorOnExt4) {
   FillsUpAndGoesOn(*memory, "/logs");
 }
 
+TEST(TrustsMappedAppend, OverlaysThatReserveSpaceBelow) {
+  SmallFileSystem small("ext4");
+  std::string top = small.path();
+  auto vfs = MakePosixVfs();
+  for (const char* name : {"/lower", "/upper", "/work", "/merged"})
+    ASSERT_TRUE(vfs->CreateDirectories(top + name).ok());
+  std::string options = "lowerdir=" + top + "/lower,upperdir=" + top + "/upper,workdir=" + top + "/work";
+  std::string merged = top + "/merged";
+  if (!small.mounted() || mount("varve-test", merged.c_str(), "overlay", 0, options.c_str()) != 0) {
+    std::printf("not mounted (needs root and overlayfs): nothing of overlays was tried\n");
+    return;
+  }
+  bool trusted = vfs->TrustsMappedAppend(merged);
+  Result<std::vector<std::string>> left = vfs->List(merged);
+  ASSERT_EQ(umount(merged.c_str()), 0);
+  EXPECT_TRUE(trusted);
+  EXPECT_EQ(*left, std::vector<std::string>{}) << "the probe is gone";
+}
+
 TEST(TrustsMappedAppend, OnlyWhereSpaceIsKnownToBeReserved) {
   auto vfs = MakePosixVfs();
   EXPECT_FALSE(vfs->TrustsMappedAppend("/proc"));
