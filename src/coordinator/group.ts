@@ -99,7 +99,7 @@ export class Group {
   #subscribedTopics: ReadonlySet<string> | undefined
   /** Set while a group that was empty waits for more members (KIP-134). */
   #initialDelay: { delayMs: number; remainingMs: number; newMemberCame: boolean } | undefined
-  /** Generation whose assignment is on its way to the log. */
+  /** The last generation whose assignment was sent to the log. */
   #persistingGenerationId = -1
   #effects: Effect[] = []
 
@@ -483,7 +483,6 @@ export class Group {
   }
 
   #onAssignmentPersisted(purpose: PersistPurpose & { kind: 'assignment' }, error: number): void {
-    if (this.#persistingGenerationId === purpose.generationId) this.#persistingGenerationId = -1
     // Another rebalance may have begun meanwhile: then the assignment is nobody's any more.
     if (this.#state !== 'CompletingRebalance' || this.#generationId !== purpose.generationId) return
     if (error !== ErrorCode.NONE) {

@@ -293,6 +293,17 @@ describe('a log that Kafka wrote', () => {
     expect(h.errors).toEqual([])
   })
 
+  it('may hold groups that nobody has joined yet: they can be listed and deleted', async () => {
+    const metadata = { protocolType: '', protocolName: null, leader: null, stateTimestampMs: 1, members: [] }
+    const log = written({ records: [withTime(groupRecord('g', { ...metadata, generationId: 0 }))] })
+    const h = await loaded(log)
+    expect(h.state()).toBe('Empty')
+    const context = { apiVersion: 2, clientId: 'c', clientHost: '/h' }
+    expect((await h.coordinator.deleteGroups(context, { groupsNames: ['g'] })).results[0]!.errorCode).toBe(0)
+    expect(h.coordinator.stats().groups).toBe(0)
+    expect((await h.restarted()).coordinator.stats().groups).toBe(0)
+  })
+
   it('may have been compacted: offsets have gaps and the end may be empty', async () => {
     const log = written({ records: [withTime(offsetRecord('g', 'orders', 0, committed(5)))] })
     log.logEndOffset = 10

@@ -307,6 +307,26 @@ describe('a rebalance', () => {
     expect(synced.answer?.errorCode).toBe(ErrorCode.COORDINATOR_NOT_AVAILABLE)
   })
 
+  it('does not take an assignment of the generation before, however late its write ends', async () => {
+    const h = new Harness()
+    const { memberId: a } = await h.joinTwice()
+    await h.advance(1)
+    h.log.hold()
+    const old = h.sync({ memberId: a, assign: { [a]: 'of generation 1' } })
+    await settled()
+    const { memberId: b } = await h.joinTwice()
+    expect(old.answer?.errorCode).toBe(ErrorCode.REBALANCE_IN_PROGRESS)
+    h.join({ memberId: a })
+    await settled()
+    const synced = [a, b].map((memberId) => h.sync({ memberId, generationId: 2 }))
+    await settled()
+    expect(h.state()).toBe('CompletingRebalance')
+    h.log.release()
+    await settled()
+    expect(h.state()).toBe('Stable')
+    expect(synced.map(({ answer }) => text(answer!.assignment))).toEqual(['', ''])
+  })
+
   it('writes the first assignment of a leader that sends two, and answers with it', async () => {
     const h = new Harness()
     const { memberId: a } = await h.joinTwice()
@@ -590,6 +610,33 @@ describe('a static member', () => {
     h.join({ groupInstanceId: 'a', memberId: a.answer!.memberId })
     await settled()
     expect(back.answer?.generationId).toBe(2)
+  })
+
+  it('that comes back when a rebalance begins before its id is written down takes part in it', async () => {
+    const h = new Harness()
+    const { ida } = await stableStatics(h)
+    h.log.hold()
+    const back = h.join({ groupInstanceId: 'b' })
+    await settled()
+    h.join({ memberId: ida, groupInstanceId: 'a', protocols: [{ name: 'range', metadata: subscription('payments') }] })
+    await settled()
+    h.log.release()
+    await settled()
+    expect(back.answer).toMatchObject({ errorCode: 0, generationId: 2 })
+    await h.advance(9999)
+    expect(h.heartbeat({ memberId: back.answer!.memberId, generationId: 2 }).errorCode).toBe(0)
+  })
+
+  it('that is replaced before it has synced is not missed when the time for syncing ends', async () => {
+    const h = new Harness()
+    const joining = { sessionTimeoutMs: 60_000, rebalanceTimeoutMs: 6000 }
+    const [a, b] = ['a', 'b'].map((groupInstanceId) => h.join({ groupInstanceId, ...joining }))
+    await h.advance(1)
+    await h.sync({ memberId: a!.answer!.memberId }).promise
+    const back = await h.join({ groupInstanceId: 'b', ...joining }).promise
+    expect(back.memberId).not.toBe(b!.answer!.memberId)
+    await h.advance(6000)
+    expect(h.state()).toBe('Stable')
   })
 
   it('that comes back while its former self waits fences it at once', async () => {
