@@ -1,0 +1,10 @@
+module varve/compat/kafka-go
+
+go 1.25.0
+
+require github.com/segmentio/kafka-go v0.4.51
+
+require (
+	github.com/klauspost/compress v1.15.9 // indirect
+	github.com/pierrec/lz4/v4 v4.1.33 // indirect; the v4.1.15 that kafka-go asks for stalls on frames with block checksums
+)
