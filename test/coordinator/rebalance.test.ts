@@ -315,6 +315,7 @@ describe('a rebalance', () => {
     const old = h.sync({ memberId: a, assign: { [a]: 'of generation 1' } })
     await settled()
     const { memberId: b } = await h.joinTwice()
+    await settled()
     expect(old.answer?.errorCode).toBe(ErrorCode.REBALANCE_IN_PROGRESS)
     h.join({ memberId: a })
     await settled()
