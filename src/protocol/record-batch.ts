@@ -383,24 +383,78 @@ export class RecordCursor {
       return false
     }
     this.#left--
-    this.#position = this.end
-    const size = this.#varint()
-    const end = this.#position + size
-    if (size < 0 || end > this.bytes.length) throw corrupt(`a record of ${size} bytes does not fit`)
+    // Fields of one byte, and sizes of two, are read here: a call for each would take most of the time.
+    const bytes = this.bytes
+    let position = this.end
+    let byte = bytes[position]!
+    let size: number
+    if (byte < 0x80) {
+      size = (byte >>> 1) ^ -(byte & 1)
+      position++
+    } else {
+      size = this.#varintAt(position)
+      position = this.#position
+    }
+    const end = position + size
+    if (size < 0 || end > bytes.length) throw corrupt(`a record of ${size} bytes does not fit`)
     this.end = end
-    this.#position++
-    const timestampDelta = this.#varlong()
-    this.timestampMs = this.#appendTimeMs === -1 ? this.#baseTimestampMs + timestampDelta : this.#appendTimeMs
-    this.offset = this.#baseOffset + this.#varint()
-    this.keySize = this.#varint()
-    this.keyStart = this.#position
-    if (this.keySize > 0) this.#position += this.keySize
-    this.valueSize = this.#position < end ? this.#varint() : this.#overrun()
-    this.valueStart = this.#position
-    if (this.valueSize > 0) this.#position += this.valueSize
-    this.headerCount = this.#position < end ? this.#varint() : this.#overrun()
+    position++
+
+    byte = bytes[position]!
+    if (byte < 0x80) {
+      this.timestampMs = this.#baseTimestampMs + ((byte >>> 1) ^ -(byte & 1))
+      position++
+    } else {
+      this.timestampMs = this.#baseTimestampMs + this.#varlongAt(position)
+      position = this.#position
+    }
+    if (this.#appendTimeMs !== -1) this.timestampMs = this.#appendTimeMs
+
+    byte = bytes[position]!
+    if (byte < 0x80) {
+      this.offset = this.#baseOffset + ((byte >>> 1) ^ -(byte & 1))
+      position++
+    } else {
+      this.offset = this.#baseOffset + this.#varintAt(position)
+      position = this.#position
+    }
+
+    byte = bytes[position]!
+    if (byte < 0x80) {
+      size = (byte >>> 1) ^ -(byte & 1)
+      position++
+    } else {
+      size = this.#varintAt(position)
+      position = this.#position
+    }
+    this.keySize = size
+    this.keyStart = position
+    if (size > 0) position += size
+
+    if (position >= end) this.#overrun()
+    byte = bytes[position]!
+    if (byte < 0x80) {
+      size = (byte >>> 1) ^ -(byte & 1)
+      position++
+    } else {
+      size = this.#varintAt(position)
+      position = this.#position
+    }
+    this.valueSize = size
+    this.valueStart = position
+    if (size > 0) position += size
+
+    if (position >= end) this.#overrun()
+    byte = bytes[position]!
+    if (byte === 0) {
+      this.headerCount = 0
+      if (position + 1 !== end) this.#overrun()
+      this.headersStart = end
+      return true
+    }
+    this.headerCount = this.#varintAt(position)
     this.headersStart = this.#position
-    if (this.headerCount === 0 ? this.#position !== end : this.headerCount < 0 || this.#position > end) this.#overrun()
+    if (this.headerCount < 0 || this.#position > end) this.#overrun()
     return true
   }
 
@@ -408,7 +462,9 @@ export class RecordCursor {
     throw corrupt('the fields of a record do not fill it')
   }
 
-  #varint(): number {
+  /** The varint at `position`; leaves #position behind it. */
+  #varintAt(position: number): number {
+    this.#position = position
     const bytes = this.bytes
     let byte = bytes[this.#position++]!
     if (byte < 0x80) return (byte >>> 1) ^ -(byte & 1)
@@ -421,9 +477,9 @@ export class RecordCursor {
     throw corrupt('a varint has no end')
   }
 
-  #varlong(): number {
+  #varlongAt(start: number): number {
+    this.#position = start
     const bytes = this.bytes
-    const start = this.#position
     let raw = 0
     for (let shift = 0; shift <= 21; shift += 7) {
       const byte = bytes[this.#position++]!
@@ -472,34 +528,44 @@ export class BatchRecord {
 
   /** Decoded when asked for. */
   get headers(): RecordHeader[] {
-    const headers: RecordHeader[] = []
-    let position = this.#headersStart
-    const sized = (): Uint8Array | null => {
-      let size = 0
-      let shift = 0
-      for (;;) {
-        const byte = position < this.#end && shift <= 28 ? this.#bytes[position++]! : this.#fail()
-        size |= (byte & 0x7f) << shift
-        if (byte < 0x80) break
-        shift += 7
-      }
-      size = (size >>> 1) ^ -(size & 1)
-      if (size < 0) return null
-      if (size > this.#end - position) this.#fail()
-      position += size
-      return slice(this.#bytes, position - size, size)
-    }
-    for (let i = 0; i < this.#headerCount; i++) {
-      const key = sized() ?? this.#fail()
-      headers.push({ key: decoder.decode(key), value: sized() })
-    }
-    if (position !== this.#end) this.#fail()
-    return headers
+    return readHeaders(this.#bytes, this.#headersStart, this.#headerCount, this.#end, this.offset)
   }
+}
 
-  #fail(): never {
-    throw corrupt(`the headers of the record at offset ${this.offset} do not fill it`)
+/** The headers of one record, as RecordCursor tells where they are. Throws KafkaError CORRUPT_MESSAGE. */
+export function readHeaders(
+  bytes: Uint8Array,
+  headersStart: number,
+  headerCount: number,
+  end: number,
+  offset: number,
+): RecordHeader[] {
+  const fail = (): never => {
+    throw corrupt(`the headers of the record at offset ${offset} do not fill it`)
   }
+  const headers: RecordHeader[] = []
+  let position = headersStart
+  const sized = (): Uint8Array | null => {
+    let size = 0
+    let shift = 0
+    for (;;) {
+      const byte = position < end && shift <= 28 ? bytes[position++]! : fail()
+      size |= (byte & 0x7f) << shift
+      if (byte < 0x80) break
+      shift += 7
+    }
+    size = (size >>> 1) ^ -(size & 1)
+    if (size < 0) return null
+    if (size > end - position) fail()
+    position += size
+    return slice(bytes, position - size, size)
+  }
+  for (let i = 0; i < headerCount; i++) {
+    const key = sized() ?? fail()
+    headers.push({ key: decoder.decode(key), value: sized() })
+  }
+  if (position !== end) fail()
+  return headers
 }
 
 function slice(bytes: Uint8Array, start: number, size: number): Uint8Array | null {

@@ -3,11 +3,11 @@
 // the engine does, and closes every log of its own.
 import {
   BATCH_HEADER_SIZE,
-  type BatchRecord,
   batches,
   type RecordBatch,
   RecordCursor,
-  records,
+  type RecordHeader,
+  readHeaders,
 } from '../protocol/record-batch.ts'
 import type { BatchEncoder, Data, RecordInput } from './batch-encoder.ts'
 import { nativeCodec } from './codec.ts'
@@ -55,32 +55,45 @@ const STORAGE = 9
 
 /** A record as read. Key, value and header values are views of the log: copy() detaches one from it. */
 export class LogRecord {
-  readonly #record: BatchRecord
-
-  constructor(record: BatchRecord) {
-    this.#record = record
-  }
-  get offset(): number {
-    return this.#record.offset
-  }
+  readonly offset: number
   /** Milliseconds since the epoch; -1: none. */
-  get timestamp(): number {
-    return this.#record.timestampMs
+  readonly timestamp: number
+  // Positions only: a view is made when it is asked for, and most readers ask for the value alone.
+  readonly #bytes: Uint8Array
+  readonly #keyStart: number
+  readonly #keySize: number
+  readonly #valueStart: number
+  readonly #valueSize: number
+  readonly #headersStart: number
+  readonly #headerCount: number
+  readonly #end: number
+
+  constructor(at: RecordCursor) {
+    this.offset = at.offset
+    this.timestamp = at.timestampMs
+    this.#bytes = at.bytes
+    this.#keyStart = at.keyStart
+    this.#keySize = at.keySize
+    this.#valueStart = at.valueStart
+    this.#valueSize = at.valueSize
+    this.#headersStart = at.headersStart
+    this.#headerCount = at.headerCount
+    this.#end = at.end
   }
   get key(): Buffer | null {
-    return bufferOf(this.#record.key)
+    return this.#keySize < 0 ? null : this.#view(this.#keyStart, this.#keySize)
   }
   get value(): Buffer | null {
-    return bufferOf(this.#record.value)
+    return this.#valueSize < 0 ? null : this.#view(this.#valueStart, this.#valueSize)
   }
   /** By name; of equal names the last wins. headerList has them all. */
   get headers(): Record<string, Buffer | null> {
     const byName: Record<string, Buffer | null> = {}
-    for (const header of this.#record.headers) byName[header.key] = bufferOf(header.value)
+    for (const header of this.#headers()) byName[header.key] = bufferOf(header.value)
     return byName
   }
   get headerList(): Array<[name: string, value: Buffer | null]> {
-    return this.#record.headers.map((header) => [header.key, bufferOf(header.value)])
+    return this.#headers().map((header) => [header.key, bufferOf(header.value)])
   }
   /** Plain values that no longer depend on the log: they stay after close(). */
   copy(): {
@@ -99,6 +112,17 @@ export class LogRecord {
       value: detached(value),
       headers: this.headerList.map(([name, data]) => [name, detached(data)]),
     }
+  }
+
+  #view(start: number, size: number): Buffer {
+    const bytes = this.#bytes
+    // After close() the window is detached: its views are empty.
+    if (bytes.length === 0) return Buffer.alloc(0)
+    return Buffer.from(bytes.buffer, bytes.byteOffset + start, size)
+  }
+
+  #headers(): RecordHeader[] {
+    return readHeaders(this.#bytes, this.#headersStart, this.#headerCount, this.#end, this.offset)
   }
 }
 
@@ -141,7 +165,8 @@ export class LogBatch {
     return new RecordCursor(this.#batch, nativeCodec)
   }
   *records(): Generator<LogRecord, void> {
-    for (const record of records(this.#batch, nativeCodec)) yield new LogRecord(record)
+    const cursor = this.cursor()
+    while (cursor.next()) yield new LogRecord(cursor)
   }
   [Symbol.iterator](): Generator<LogRecord, void> {
     return this.records()
@@ -220,8 +245,11 @@ export class Log {
    * @throws StorageError OUT_OF_RANGE outside [startOffset, endOffset], CORRUPT.
    */
   *read(offset: number, options: ReadOptions = {}): Generator<LogRecord, void> {
-    for (const batch of this.batches(offset, options))
-      for (const record of batch.records()) if (record.offset >= offset) yield record
+    // One generator, not one inside another for each batch: twice as fast.
+    for (const batch of this.batches(offset, options)) {
+      const cursor = batch.cursor()
+      while (cursor.next()) if (cursor.offset >= offset) yield new LogRecord(cursor)
+    }
   }
 
   /** The batches that hold them; the first may begin before `offset`. Control batches are passed over. */
