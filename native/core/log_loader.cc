@@ -324,6 +324,7 @@ Loader::ScanStart Loader::FindScanStart(size_t index, int64_t recovery_point) {
     return whole;
   }
   const TimeIndexEntry time = start.times->Last();
+  uint32_t timed_to = 0;
   if (time.timestamp != kNoTimestamp) {
     BatchPlace place;
     if (!probe->Locate(**bytes, time.offset, probe->size(), &place).ok() ||
@@ -331,7 +332,9 @@ Loader::ScanStart Loader::FindScanStart(size_t index, int64_t recovery_point) {
       return whole;
     }
     start.timestamps = {time.timestamp, time.offset};
+    timed_to = place.position;
   }
+  if (!probe->WalkTimestamps(**bytes, timed_to, entry.position, &start.timestamps).ok()) return whole;
   start.position = entry.position;
   start.offset = header.base_offset;
   return start;
@@ -348,6 +351,10 @@ Status Loader::ScanSegment(size_t index, ScanStart start, ScanResult* result) {
   feed.offset_of_max = start.timestamps.offset_of_max;
   const auto visit = [&](const BatchHeader& header, uint64_t position, Bytes) {
     feed.Add(header, static_cast<uint32_t>(start.position + position));
+    // Epochs never fall: one that a later batch falls below was damaged (no CRC covers it), and would poison the cache.
+    while (!scanned_epochs_.empty() && scanned_epochs_.back().epoch > header.partition_leader_epoch) {
+      scanned_epochs_.pop_back();
+    }
     if (header.partition_leader_epoch >= 0 &&
         (scanned_epochs_.empty() || scanned_epochs_.back().epoch < header.partition_leader_epoch)) {
       scanned_epochs_.push_back({header.partition_leader_epoch, header.base_offset});

@@ -417,21 +417,27 @@ Result<Segment::Timestamps> Segment::LargestTimestamp() {
   Timestamps found;
   const TimeIndexEntry last = (*times)->Last();
   BatchPlace place;
-  const bool holds = last.timestamp != kNoTimestamp && Locate(**bytes, last.offset, size(), &place).ok() &&
-                     place.header.LastOffset() == last.offset && place.header.max_timestamp == last.timestamp;
-  if (holds) {
+  // A crash may have left the time index behind the offset index, or both behind the log: from its last entry on, the batches
+  // are asked. The entry itself is right when the batch that it names ends there and has that timestamp.
+  uint32_t from = 0;
+  if (last.timestamp != kNoTimestamp && Locate(**bytes, last.offset, size(), &place).ok() &&
+      place.header.LastOffset() == last.offset && place.header.max_timestamp == last.timestamp) {
     found = {last.timestamp, last.offset};
-  } else {
-    for (uint64_t position = 0; position < size(); position += place.header.SizeBytes()) {
-      VARVE_TRY(BatchAt(**bytes, static_cast<uint32_t>(position), size(), &place.header));
-      if (place.header.max_timestamp > found.max_timestamp) {
-        found = {place.header.max_timestamp, place.header.LastOffset()};
-      }
-    }
+    from = place.position;
   }
+  VARVE_TRY(WalkTimestamps(**bytes, from, size(), &found));
   std::lock_guard<std::mutex> lock(timestamps_mutex_);
   if (!timestamps_) timestamps_ = found;
   return *timestamps_;
+}
+
+Status Segment::WalkTimestamps(const MappedSegment& bytes, uint32_t from, uint32_t end, Timestamps* largest) {
+  BatchHeader header;
+  for (uint64_t position = from; position < end; position += header.SizeBytes()) {
+    VARVE_TRY(BatchAt(bytes, static_cast<uint32_t>(position), end, &header));
+    if (header.max_timestamp > largest->max_timestamp) *largest = {header.max_timestamp, header.LastOffset()};
+  }
+  return Status::Ok();
 }
 
 int64_t Segment::FirstBatchTimestamp() {
@@ -842,22 +848,16 @@ Status Segment::RefeedTimestamps() {
   // The time index knows the largest timestamp up to the last offset index entry; the few batches behind it
   // are asked.
   const TimeIndexEntry last = feed_.times->Last();
-  feed_.max_timestamp = last.timestamp;
-  feed_.offset_of_max = last.timestamp == kNoTimestamp ? -1 : last.offset;
-  uint64_t position = feed_.offsets->Last().position;
+  Timestamps largest{last.timestamp, last.timestamp == kNoTimestamp ? -1 : last.offset};
   if (size() > 0) {
     Result<std::shared_ptr<const MappedSegment>> bytes = Map();
     if (!bytes.ok()) return bytes.status();
-    for (BatchHeader header; position < size(); position += header.SizeBytes()) {
-      VARVE_TRY(BatchAt(**bytes, static_cast<uint32_t>(position), size(), &header));
-      if (header.max_timestamp > feed_.max_timestamp) {
-        feed_.max_timestamp = header.max_timestamp;
-        feed_.offset_of_max = header.LastOffset();
-      }
-    }
+    VARVE_TRY(WalkTimestamps(**bytes, feed_.offsets->Last().position, size(), &largest));
   }
+  feed_.max_timestamp = largest.max_timestamp;
+  feed_.offset_of_max = largest.offset_of_max;
   std::lock_guard<std::mutex> lock(timestamps_mutex_);
-  timestamps_ = Timestamps{feed_.max_timestamp, feed_.offset_of_max};
+  timestamps_ = largest;
   return Status::Ok();
 }
 

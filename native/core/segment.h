@@ -120,6 +120,8 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   /// The first batch with maxTimestamp >= `timestamp` below `limit`; kNotFound when there is none.
   Status LocateTimestamp(const MappedSegment& bytes, int64_t timestamp, uint32_t limit, BatchPlace* place);
   Result<Timestamps> LargestTimestamp();
+  /// Raises `*largest` to what the batches in [from, end) have; both are boundaries.
+  Status WalkTimestamps(const MappedSegment& bytes, uint32_t from, uint32_t end, Timestamps* largest);
   Status CollectAborted(int64_t from, int64_t up_to, std::vector<AbortedTransaction>* out, bool* complete);
   /// maxTimestamp of the first batch, -1 when empty: what roll by time counts from.
   int64_t FirstBatchTimestamp();
