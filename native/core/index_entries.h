@@ -43,8 +43,8 @@ class IndexEntries {
     return {count_.load(std::memory_order_acquire), generation};
   }
   bool Unchanged(const Snapshot& snapshot) const {
-    std::atomic_thread_fence(std::memory_order_acquire);
-    // An odd generation is a truncation under way.
+    // The entries were read with acquire, so this load comes behind theirs. An odd generation is a truncation
+    // under way.
     return (snapshot.generation & 1) == 0 &&
            generation_.load(std::memory_order_relaxed) == snapshot.generation;
   }
@@ -94,7 +94,8 @@ class IndexEntries {
       chunks_[place.chunk].store(entries, std::memory_order_release);
     }
     for (size_t word = 0; word < kWords; word++) {
-      entries[place.slot * kWords + word].store(entry[word], std::memory_order_relaxed);
+      // Release: whoever sees it also sees the generation of a truncation before it.
+      entries[place.slot * kWords + word].store(entry[word], std::memory_order_release);
     }
     count_.store(slot + 1, std::memory_order_release);
   }
@@ -105,8 +106,6 @@ class IndexEntries {
     generation_.fetch_add(1, std::memory_order_acq_rel);
     count_.store(count, std::memory_order_release);
     generation_.fetch_add(1, std::memory_order_acq_rel);
-    // Whoever sees an entry stored after this also sees the generation (pairs with the fence in Unchanged).
-    std::atomic_thread_fence(std::memory_order_release);
   }
 
  private:
@@ -123,7 +122,7 @@ class IndexEntries {
 
   static Entry Read(const std::atomic<uint64_t>* words) {
     Entry entry;
-    for (size_t word = 0; word < kWords; word++) entry[word] = words[word].load(std::memory_order_relaxed);
+    for (size_t word = 0; word < kWords; word++) entry[word] = words[word].load(std::memory_order_acquire);
     return entry;
   }
 

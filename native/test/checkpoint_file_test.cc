@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,17 +60,12 @@ TEST(CheckpointFile, RefusesFilesThatAreNotOfTheFormat) {
   EXPECT_EQ(Parse("1\n0\n").status().code(), Code::kUnsupported);
 }
 
-TEST(CheckpointFile, TenThousandPartitionsAreWrittenAndReadInMilliseconds) {
+TEST(CheckpointFile, TenThousandPartitionsReadBackAsTheyWereWritten) {
   Entries entries;
-  for (int32_t i = 0; i < 10000; i++)
+  for (int32_t i = 0; i < 10000; i++) {
     entries.push_back({{"topic-with-a-name-" + std::to_string(i / 10), i % 10}, 123456789 + i});
-  const auto start = std::chrono::steady_clock::now();
-  const std::string text = CheckpointFile::Encode(entries);
-  const Result<Entries> parsed = Parse(text);
-  const auto took =
-      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start);
-  EXPECT_EQ(*parsed, entries);
-  RecordProperty("microseconds", static_cast<int>(took.count()));
+  }
+  EXPECT_EQ(*Parse(CheckpointFile::Encode(entries)), entries);
 }
 
 // --- the sidecar's contents ---
