@@ -169,8 +169,13 @@ export class GroupCoordinator {
     return isInRange ? ErrorCode.NONE : ErrorCode.INVALID_SESSION_TIMEOUT
   }
 
-  syncGroup(_context: GroupRequestContext, request: SyncGroupRequest): Promise<SyncGroupResponse> {
+  syncGroup({ apiVersion }: GroupRequestContext, request: SyncGroupRequest): Promise<SyncGroupResponse> {
     return new Promise((resolve) => {
+      // From version 5 on a member must say what it believes the group to use (KIP-559).
+      if (apiVersion >= 5 && (request.protocolType === null || request.protocolName === null)) {
+        resolve(refusedSync(ErrorCode.INCONSISTENT_GROUP_PROTOCOL))
+        return
+      }
       const found = this.#member(request.groupId)
       if (typeof found === 'number') resolve(refusedSync(found))
       else found.shard.run(found.entry, found.entry.group.sync(request, resolve))

@@ -119,20 +119,24 @@ export class Harness {
     return new Parked(answer.then((response) => overTheWire(JoinGroup, version, response)))
   }
 
-  sync(over: Partial<SyncGroupRequest> & { assign?: Record<string, string> }): Parked<SyncGroupResponse> {
-    const { assign = {}, ...request } = over
+  /** Version 5 where a protocol type or name is given, else 4, which has none. */
+  sync(
+    over: Partial<SyncGroupRequest> & { assign?: Record<string, string>; version?: number },
+  ): Parked<SyncGroupResponse> {
+    const isNamed = over.protocolType != null || over.protocolName != null
+    const { assign = {}, version = isNamed ? 5 : 4, ...request } = over
     const full = {
       groupId: 'g',
       generationId: 1,
       memberId: '',
       groupInstanceId: null,
-      protocolType: null,
-      protocolName: null,
+      protocolType: isNamed ? 'consumer' : null,
+      protocolName: isNamed ? 'range' : null,
       assignments: Object.entries(assign).map(([memberId, value]) => ({ memberId, assignment: utf8(value) })),
       ...request,
     }
-    const answer = this.coordinator.syncGroup(this.#context(5), full)
-    return new Parked(answer.then((response) => overTheWire(SyncGroup, 5, response)))
+    const answer = this.coordinator.syncGroup(this.#context(version), full)
+    return new Parked(answer.then((response) => overTheWire(SyncGroup, version, response)))
   }
 
   heartbeat(over: Partial<HeartbeatRequest>): HeartbeatResponse {

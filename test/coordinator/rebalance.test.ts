@@ -82,7 +82,7 @@ describe('a new group', () => {
     const follower = h.sync({ memberId: b })
     await settled()
     expect(follower.answer).toBeUndefined()
-    const leader = h.sync({ memberId: a, assign: { [a]: 'for a', stranger: 'x' } })
+    const leader = h.sync({ memberId: a, protocolName: 'range', assign: { [a]: 'for a', stranger: 'x' } })
     await settled()
     expect(text(leader.answer!.assignment)).toBe('for a')
     expect(follower.answer!.assignment).toHaveLength(0)
