@@ -39,7 +39,7 @@ class EpochCache {
  public:
   /// "Epoch `epoch` began at `start_offset`." Entries with the same or a later epoch, or a start at or behind
   /// `start_offset`, give way. True when something changed; nothing does while `epoch` is the latest and did
-  /// not begin earlier. kInvalid is asserted: both >= 0.
+  /// not begin earlier. Both are >= 0.
   bool Assign(int32_t epoch, int64_t start_offset);
 
   /// Latest epoch, -1: none. Without a lock: asked on every append.

@@ -61,7 +61,7 @@ struct CleanShutdownMarker {
   int64_t broker_epoch = -1;
 
   std::string Encode() const;
-  /// kCorrupt: no such JSON. Fields it does not know are skipped. An empty file (Kafka before 3.8) is a clean
+  /// kCorrupt: no such JSON. Fields it does not know are skipped. An empty file (an older Kafka's) is a clean
   /// stop with epoch -1.
   static Result<CleanShutdownMarker> Parse(Bytes file);
 };
