@@ -71,7 +71,7 @@ export interface GroupCoordinatorOptions {
 const GROUP_KEY_TYPE = 0
 /** -1 and -2 stand for latest and earliest; kafkajs commits them to reset a group. */
 const COMMITTED_OFFSET_MIN = -2
-const CLASSIC_TYPE = 'Classic'
+const CLASSIC_TYPE = 'classic'
 
 type MutablePartitions = { partitionIndex: number; errorCode: number }[]
 
@@ -402,7 +402,7 @@ export class GroupCoordinator {
       if (shard.state !== 'active') continue
       for (const { group } of shard.entries.values()) {
         if (states.size > 0 && !states.has(group.state.toLowerCase())) continue
-        if (types.size > 0 && !types.has(CLASSIC_TYPE.toLowerCase())) continue
+        if (types.size > 0 && !types.has(CLASSIC_TYPE)) continue
         const { groupId, state: groupState } = group
         groups.push({ groupId, protocolType: group.protocolType ?? '', groupState, groupType: CLASSIC_TYPE })
       }

@@ -14,6 +14,7 @@ import type { GroupCoordinatorConfig } from './config.ts'
 import { CONSUMER_PROTOCOL_TYPE, subscribedTopics } from './consumer-protocol.ts'
 import type { GroupMetadata } from './group-log.ts'
 import { distinctProtocols, type JoinReply, Member, NOTHING, type SyncReply } from './member.ts'
+import { Roster } from './roster.ts'
 import type {
   DescribedGroupMember,
   HeartbeatRequest,
@@ -87,15 +88,12 @@ export class Group {
   #protocolName: string | null = null
   #generationId = 0
   #leader: string | null = null
-  readonly #members = new Map<string, Member>()
-  readonly #memberIdOfInstance = new Map<string, string>()
+  readonly #members = new Roster()
   /** Ids that were given out and have not come back. */
   readonly #pendingJoin = new Set<string>()
   /** Members of this generation whose SyncGroup has not come. */
   readonly #pendingSync = new Set<string>()
   #joinedCount = 0
-  /** How many members support a protocol. */
-  readonly #supporters = new Map<string, number>()
   #subscribedTopics: ReadonlySet<string> | undefined
   /** Set while a group that was empty waits for more members (KIP-134). */
   #initialDelay: { delayMs: number; remainingMs: number; newMemberCame: boolean } | undefined
@@ -144,7 +142,7 @@ export class Group {
   get leader(): string | null {
     return this.#leader
   }
-  get members(): ReadonlyMap<string, Member> {
+  get members(): Roster {
     return this.#members
   }
   get pendingJoinCount(): number {
@@ -189,7 +187,7 @@ export class Group {
     const prefix = [...(groupInstanceId ?? context.clientId)].slice(0, MEMBER_ID_PREFIX_CODE_POINTS).join('')
     const memberId = `${prefix}-${this.#env.memberIdSuffix()}`
     if (groupInstanceId !== null) {
-      const existing = this.#memberIdOfInstance.get(groupInstanceId)
+      const existing = this.#members.idOfInstance(groupInstanceId)
       if (existing === undefined) this.#add(context, request, memberId, reply)
       else this.#replaceStatic(context, request, this.#members.get(existing)!, memberId, reply)
     } else if (context.requiresKnownMemberId) {
@@ -241,10 +239,7 @@ export class Group {
 
   #supports(protocolType: string, protocols: readonly { readonly name: string }[]): boolean {
     if (this.#members.size === 0) return protocolType !== '' && protocols.length > 0
-    return (
-      protocolType === this.#protocolType &&
-      protocols.some(({ name }) => this.#supporters.get(name) === this.#members.size)
-    )
+    return protocolType === this.#protocolType && this.#members.sharesOneOf(protocols)
   }
 
   #add(context: JoinContext, request: JoinGroupRequest, memberId: string, reply: JoinReply): void {
@@ -261,9 +256,7 @@ export class Group {
   }
 
   #update(member: Member, request: JoinGroupRequest, reply: JoinReply): void {
-    this.#countProtocols(member, -1)
-    member.protocols = request.protocols
-    this.#countProtocols(member, 1)
+    this.#members.setProtocols(member, request.protocols)
     member.rebalanceTimeoutMs = rebalanceMs(request)
     member.sessionTimeoutMs = request.sessionTimeoutMs
     this.#park(member, reply)
@@ -288,11 +281,12 @@ export class Group {
     const { supportsSkippingAssignment } = context
     this.#finishJoin(before, refusedJoin(before.memberId, ErrorCode.FENCED_INSTANCE_ID))
     this.#finishSync(before, ErrorCode.FENCED_INSTANCE_ID)
-    const member = this.#rename(before, before.renamed(memberId, context))
+    const member = before.renamed(memberId, context)
+    this.#replace(before, member)
     this.#update(member, request, reply)
     this.#arm(`member:${memberId}`, member.sessionTimeoutMs)
 
-    if (this.#state === 'Stable' && this.#selectProtocol() === this.#protocolName) {
+    if (this.#state === 'Stable' && this.#members.selectProtocol() === this.#protocolName) {
       // Nothing changes for the others: the new id is written down and the member goes on with its assignment.
       const fields = { generationId: this.#generationId, leaderBefore, supportsSkippingAssignment }
       this.#persist({ kind: 'replacement', before, member, fields })
@@ -302,15 +296,12 @@ export class Group {
     }
   }
 
-  #rename(before: Member, member: Member): Member {
-    const { memberId } = member
-    this.#members.delete(before.memberId)
-    this.#members.set(memberId, member)
-    this.#memberIdOfInstance.set(member.groupInstanceId!, memberId)
-    if (this.#leader === before.memberId) this.#leader = memberId
+  #replace(before: Member, member: Member): void {
+    this.#members.remove(before)
+    this.#members.insert(member)
+    if (this.#leader === before.memberId) this.#leader = member.memberId
     this.#disarm(`member:${before.memberId}`)
     this.#synced(before.memberId)
-    return member
   }
 
   // ── the end of joining ────────────────────────────────────────────────────────────────────────────────────────────
@@ -329,13 +320,13 @@ export class Group {
     this.#note(`prepares to rebalance after generation ${this.#generationId}: ${reason}`)
     if (isInitial) {
       const delayMs = this.#env.config.initialRebalanceDelayMs
-      const remainingMs = Math.max(this.#rebalanceTimeoutMs() - delayMs, 0)
+      const remainingMs = Math.max(this.#members.rebalanceTimeoutMs() - delayMs, 0)
       this.#initialDelay = { delayMs, remainingMs, newMemberCame: false }
       this.#arm('join', delayMs)
     } else if (this.#haveAllJoined()) {
       this.#completeJoin()
     } else {
-      this.#arm('join', this.#rebalanceTimeoutMs())
+      this.#arm('join', this.#members.rebalanceTimeoutMs())
     }
   }
 
@@ -364,25 +355,25 @@ export class Group {
   #completeJoin(): void {
     this.#initialDelay = undefined
     this.#disarm('join')
-    const late = [...this.#members.values()].filter((member) => member.join === undefined && !member.isStatic)
+    const late = [...this.#members].filter((member) => member.join === undefined && !member.isStatic)
     for (const { memberId } of late) this.#drop(memberId)
     if (late.length > 0) this.#note(`removes ${late.length} members that did not join again in time`)
 
     if (this.#members.size > 0 && !this.#electJoinedLeader()) {
       this.#note('cannot rebalance: none of its static members joined; waits until they do or their sessions end')
-      this.#arm('join', this.#rebalanceTimeoutMs())
+      this.#arm('join', this.#members.rebalanceTimeoutMs())
       return
     }
     this.#generationId++
-    this.#protocolName = this.#members.size > 0 ? this.#selectProtocol() : null
+    this.#protocolName = this.#members.size > 0 ? this.#members.selectProtocol() : null
     this.#subscribedTopics = this.#computeSubscribedTopics()
     if (this.#members.size === 0) this.#becomeEmpty()
     else this.#startSync()
   }
 
   #electJoinedLeader(): boolean {
-    if (this.#members.get(this.#leader ?? '')?.join !== undefined) return true
-    for (const member of this.#members.values()) {
+    if (this.#members.get(this.#leader)?.join !== undefined) return true
+    for (const member of this.#members) {
       if (member.join === undefined) continue
       this.#leader = member.memberId
       return true
@@ -400,13 +391,13 @@ export class Group {
   #startSync(): void {
     this.#become('CompletingRebalance')
     this.#note(`has ${this.#members.size} members in generation ${this.#generationId}`)
-    for (const member of this.#members.values()) {
+    for (const member of this.#members) {
       this.#finishJoin(member, this.#joined(member))
       member.isNew = false
       this.#arm(`member:${member.memberId}`, member.sessionTimeoutMs)
       this.#pendingSync.add(member.memberId)
     }
-    this.#arm('sync', this.#rebalanceTimeoutMs())
+    this.#arm('sync', this.#members.rebalanceTimeoutMs())
   }
 
   // ── SyncGroup ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -430,7 +421,7 @@ export class Group {
     // A leader that asks twice is answered once; what was sent first is on its way to the log already.
     if (this.#leader === member.memberId && this.#persistingGenerationId !== this.#generationId) {
       const sent = new Map(request.assignments.map(({ memberId, assignment }) => [memberId, assignment]))
-      const assignments = new Map([...this.#members.keys()].map((id) => [id, sent.get(id) ?? NOTHING]))
+      const assignments = new Map([...this.#members].map(({ memberId: id }) => [id, sent.get(id) ?? NOTHING]))
       this.#persistingGenerationId = this.#generationId
       this.#persist({ kind: 'assignment', generationId: this.#generationId, assignments })
     }
@@ -462,7 +453,7 @@ export class Group {
   }
 
   #failSyncs(error: number): void {
-    for (const member of this.#members.values()) {
+    for (const member of this.#members) {
       member.assignment = NOTHING
       if (this.#finishSync(member, error)) this.#arm(`member:${member.memberId}`, member.sessionTimeoutMs)
     }
@@ -491,7 +482,7 @@ export class Group {
       return
     }
     this.#become('Stable')
-    for (const member of this.#members.values()) {
+    for (const member of this.#members) {
       member.assignment = purpose.assignments.get(member.memberId) ?? NOTHING
       if (member.sync === undefined) continue
       const { sync } = member
@@ -518,13 +509,8 @@ export class Group {
       return
     }
     this.#finishJoin(member, refusedJoin('', error))
-    this.#countProtocols(member, -1)
-    const restored = this.#rename(member, member.renamed(before.memberId, before))
-    restored.protocols = before.protocols
-    restored.rebalanceTimeoutMs = before.rebalanceTimeoutMs
-    restored.sessionTimeoutMs = before.sessionTimeoutMs
-    this.#countProtocols(restored, 1)
-    this.#arm(`member:${restored.memberId}`, restored.sessionTimeoutMs)
+    this.#replace(member, before)
+    this.#arm(`member:${before.memberId}`, before.sessionTimeoutMs)
     this.#note(`keeps static member ${before.memberId}: its successor could not be written down, error ${error}`)
   }
 
@@ -553,7 +539,7 @@ export class Group {
       this.#drop(memberId)
       return ErrorCode.NONE
     }
-    const leaving = memberId === '' ? (this.#memberIdOfInstance.get(groupInstanceId ?? '') ?? '') : memberId
+    const leaving = memberId === '' ? (this.#members.idOfInstance(groupInstanceId ?? '') ?? '') : memberId
     const error = this.memberError(leaving, groupInstanceId)
     if (error === ErrorCode.NONE) this.#drop(leaving)
     return error
@@ -576,15 +562,10 @@ export class Group {
     return this.#taken()
   }
 
-  /** FENCED_INSTANCE_ID when a static member has another id by now, UNKNOWN_MEMBER_ID when there is no such member. */
+  /** NONE when this is a member. */
   memberError(memberId: string, groupInstanceId: string | null): number {
     if (this.#state === 'Dead') return ErrorCode.COORDINATOR_NOT_AVAILABLE
-    if (groupInstanceId !== null) {
-      const current = this.#memberIdOfInstance.get(groupInstanceId)
-      if (current === undefined) return ErrorCode.UNKNOWN_MEMBER_ID
-      if (current !== memberId) return ErrorCode.FENCED_INSTANCE_ID
-    }
-    return this.#members.has(memberId) ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID
+    return this.#members.error(memberId, groupInstanceId)
   }
 
   #touch(memberId: string): void {
@@ -621,7 +602,7 @@ export class Group {
 
   /** After loading: members of a loaded group have one session timeout to show up. */
   resume(): Effect[] {
-    for (const member of this.#members.values()) this.#arm(`member:${member.memberId}`, member.sessionTimeoutMs)
+    for (const member of this.#members) this.#arm(`member:${member.memberId}`, member.sessionTimeoutMs)
     if (this.#members.size > this.#env.config.groupMaxSize) {
       this.#prepareRebalance(`it has ${this.#members.size} members, group.max.size is ${this.#env.config.groupMaxSize}`)
     }
@@ -630,7 +611,7 @@ export class Group {
 
   /** Answers everything that is parked and stops; the timers are the caller's to drop. */
   unload(error: number): Effect[] {
-    for (const member of this.#members.values()) {
+    for (const member of this.#members) {
       this.#finishJoin(member, refusedJoin(member.memberId, error))
       this.#finishSync(member, error)
     }
@@ -646,7 +627,7 @@ export class Group {
       protocolName: this.#protocolName,
       leader: this.#leader,
       stateTimestampMs: this.#stateTimestampMs,
-      members: [...this.#members.values()].map((member) => {
+      members: [...this.#members].map((member) => {
         const metadata = member.toLog(this.#protocolName)
         return assignments === undefined
           ? metadata
@@ -657,7 +638,7 @@ export class Group {
 
   describeMembers(): DescribedGroupMember[] {
     const isStable = this.#state === 'Stable'
-    return [...this.#members.values()].map((member) => ({
+    return [...this.#members].map((member) => ({
       memberId: member.memberId,
       groupInstanceId: member.groupInstanceId,
       clientId: member.clientId,
@@ -672,9 +653,7 @@ export class Group {
   #insert(member: Member): void {
     if (this.#members.size === 0) this.#protocolType = member.protocolType
     this.#leader ??= member.memberId
-    this.#members.set(member.memberId, member)
-    if (member.groupInstanceId !== null) this.#memberIdOfInstance.set(member.groupInstanceId, member.memberId)
-    this.#countProtocols(member, 1)
+    this.#members.insert(member)
   }
 
   /** Removes a member or a pending one. A parked join is told that the member is unknown, so that its client starts over. */
@@ -685,45 +664,15 @@ export class Group {
     this.#disarm(`member:${memberId}`)
     this.#finishJoin(member, refusedJoin('', ErrorCode.UNKNOWN_MEMBER_ID))
     this.#finishSync(member, ErrorCode.UNKNOWN_MEMBER_ID)
-    this.#members.delete(memberId)
-    this.#countProtocols(member, -1)
-    if (member.groupInstanceId !== null) this.#memberIdOfInstance.delete(member.groupInstanceId)
-    if (this.#leader === memberId) this.#leader = this.#members.keys().next().value ?? null
+    this.#members.remove(member)
+    if (this.#leader === memberId) this.#leader = this.#members.first()?.memberId ?? null
     this.#synced(memberId)
-  }
-
-  #countProtocols(member: Member, change: 1 | -1): void {
-    for (const { name } of member.protocols) {
-      const count = (this.#supporters.get(name) ?? 0) + change
-      if (count === 0) this.#supporters.delete(name)
-      else this.#supporters.set(name, count)
-    }
-  }
-
-  /** Of the protocols that all members support, the one that most of them prefer. */
-  #selectProtocol(): string {
-    const candidates = new Set<string>()
-    for (const [name, count] of this.#supporters) if (count === this.#members.size) candidates.add(name)
-    const votes = new Map<string, number>()
-    for (const member of this.#members.values()) {
-      const name = member.vote(candidates)
-      votes.set(name, (votes.get(name) ?? 0) + 1)
-    }
-    let [winner, most] = ['', 0]
-    for (const [name, count] of votes) if (count > most) [winner, most] = [name, count]
-    return winner
-  }
-
-  #rebalanceTimeoutMs(): number {
-    let longest = 0
-    for (const { rebalanceTimeoutMs } of this.#members.values()) longest = Math.max(longest, rebalanceTimeoutMs)
-    return longest
   }
 
   #computeSubscribedTopics(): ReadonlySet<string> | undefined {
     if (this.#protocolType !== CONSUMER_PROTOCOL_TYPE) return undefined
     const all = new Set<string>()
-    for (const member of this.#members.values()) {
+    for (const member of this.#members) {
       const topics = subscribedTopics(member.metadataFor(this.#protocolName))
       if (topics === undefined) return undefined
       for (const topic of topics) all.add(topic)
@@ -749,7 +698,7 @@ export class Group {
   }
 
   #joinedMembers(): JoinGroupResponseMember[] {
-    return [...this.#members.values()].map((member) => ({
+    return [...this.#members].map((member) => ({
       memberId: member.memberId,
       groupInstanceId: member.groupInstanceId,
       metadata: member.metadataFor(this.#protocolName),

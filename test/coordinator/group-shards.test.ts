@@ -280,7 +280,44 @@ describe('a log that cannot be loaded', () => {
   })
 })
 
+const WRITTEN_BY_KAFKA = [
+  '00000000000000190000006100000000021ee1e6c6000000000000000001a20467152b000001a20467152bffffffffffffffffffff00000000000000' +
+    '015e000000220002000d63726f73732d6772c3bcc39f65300003000000000000ffffffff000001a20467152b0000000000',
+  '000000000000001a00000109000000000256234c67000000000000000001a204671534000001a204671534ffffffffffffffffffff00000000000000' +
+    '01ac03000000220002000d63726f73732d6772c3bcc39f65fc0200030008636f6e73756d657200000001000572616e6765002b696e73742d312d6466' +
+    '3532346237662d306238312d346138642d616335332d303634663861313232336632000001a20467152b00000001002b696e73742d312d6466353234' +
+    '6237662d306238312d346138642d616335332d3036346638613132323366320006696e73742d31000163000a2f3132372e302e302e31000075300000' +
+    '27100000001200010000000100066f7264657273000000000000000861737369676e656400',
+  '000000000000001b00000084000000000241cad05f000000000000000001a204671538000001a204671538ffffffffffffffffffff00000000000000' +
+    '01a2010000003a0001000d63726f73732d6772c3bcc39f6500066f7264657273000000025c00040000011f71fb04cb00000000056de282ac000001a2' +
+    '04671537010010bd4881711ec74e8ba5b0013e7bff5dea00',
+]
+
 describe('a log that Kafka wrote', () => {
+  it('is understood, byte for byte: a static member that has joined, synced and committed', async () => {
+    // Three batches of __consumer_offsets-12 as Kafka 4.3.1 wrote them; it puts topic ids into offsets (value version 4).
+    const log = new MemoryPartition(OFFSETS_TOPIC, 0)
+    for (const batch of WRITTEN_BY_KAFKA) log.store(Buffer.from(batch, 'hex'))
+    const h = await loaded(log)
+    expect(h.errors).toEqual([])
+    expect(await h.offsets('cross-grüße')).toEqual({ 'orders-2': 1_234_567_890_123 })
+    const described = h.describe('cross-grüße')
+    expect(described).toMatchObject({
+      groupState: 'Stable',
+      protocolType: 'consumer',
+      protocolData: 'range',
+      members: [
+        {
+          memberId: 'inst-1-df524b7f-0b81-4a8d-ac53-064f8a1223f2',
+          groupInstanceId: 'inst-1',
+          clientId: 'c',
+          clientHost: '/127.0.0.1',
+        },
+      ],
+    })
+    expect(text(described.members[0]!.memberAssignment)).toBe('assigned')
+  })
+
   it('may hold records of newer kinds of groups, which are not ours', async () => {
     const log = written({
       records: [

@@ -451,8 +451,8 @@ describe('ListGroups and DescribeGroups', () => {
     expect(h.coordinator.listGroups(context, { statesFilter: [], typesFilter: [] })).toMatchObject({
       errorCode: 0,
       groups: [
-        { groupId: 'busy', protocolType: 'consumer', groupState: 'Stable', groupType: 'Classic' },
-        { groupId: 'idle', protocolType: '', groupState: 'Empty', groupType: 'Classic' },
+        { groupId: 'busy', protocolType: 'consumer', groupState: 'Stable', groupType: 'classic' },
+        { groupId: 'idle', protocolType: '', groupState: 'Empty', groupType: 'classic' },
       ],
     })
   })
