@@ -239,11 +239,7 @@ export class GroupShard {
 
   /** Makes an answer come once and in time. A write that takes longer still counts when it gets there. */
   #wait(answer: Answer): Answer {
-    const late = new KafkaError(
-      'REQUEST_TIMED_OUT',
-      'The offsets topic did not take a write within offsets.commit.timeout.ms.',
-    )
-    const wait: Wait = { answer, deadline: new Deadline(() => this.#endWait(wait, late)) }
+    const wait: Wait = { answer, deadline: new Deadline(() => this.#endWait(wait, tooLate())) }
     this.#waits.add(wait)
     this.#env.deadlines.arm(wait.deadline, this.#env.config.offsetsCommitTimeoutMs)
     return (error) => this.#endWait(wait, error)
@@ -372,6 +368,13 @@ export class GroupShard {
     this.#entries.clear()
     this.#transactions.clear()
   }
+}
+
+function tooLate(): KafkaError {
+  return new KafkaError(
+    'REQUEST_TIMED_OUT',
+    'The offsets topic did not take a write within offsets.commit.timeout.ms; its outcome is open.',
+  )
 }
 
 function tombstone({ topic, partition }: TopicPartition): OffsetWrite {
