@@ -12,8 +12,8 @@
 namespace varve {
 namespace {
 
-constexpr uint64_t kUnmapBytesMin = uint64_t{8} << 20;
-constexpr uint64_t kUnmapBytesMax = uint64_t{64} << 20;
+constexpr uint64_t kUnmapBytes = uint64_t{8} << 20;
+constexpr uint64_t kUnmapBytesMax = uint64_t{512} << 20;
 /// A piece that took no longer than this had hardly a page in it.
 constexpr std::chrono::microseconds kUnmapQuick(20);
 
@@ -47,27 +47,29 @@ Result<uint8_t*> MapRange(int fd, uint64_t position, uint64_t bytes, MapMode mod
   return static_cast<uint8_t*>(at);
 }
 
-void UnmapRange(uint8_t* data, uint64_t bytes) {
+void UnmapRange(uint8_t* data, uint64_t bytes, uint64_t touched) {
   uint64_t left = RoundUp(bytes, PageBytes());
-  uint64_t piece = kUnmapBytesMin;
+  uint64_t piece = kUnmapBytes;
   while (left > 0) {
-    uint64_t length = left <= 2 * kUnmapBytesMin ? left : std::min(piece, left);
+    uint64_t length = left <= 2 * kUnmapBytes ? left : std::min(piece, left);
+    if (left > touched) length = std::min(length, std::max(left - touched, kUnmapBytes));
     left -= length;
     auto before = std::chrono::steady_clock::now();
     munmap(data + left, length);
     bool quick = std::chrono::steady_clock::now() - before <= kUnmapQuick;
-    piece = quick ? std::min(piece * 2, kUnmapBytesMax) : kUnmapBytesMin;
+    piece = quick && left > touched ? std::min(piece * 2, kUnmapBytesMax) : kUnmapBytes;
   }
 }
 
-MappedRange::~MappedRange() { UnmapRange(data_, size()); }
+MappedRange::~MappedRange() { UnmapRange(data_, size(), touched_.load(std::memory_order_relaxed)); }
 
 void MappedRange::Cut(uint64_t new_size) {
   uint64_t keep = RoundUp(new_size, PageBytes());
   uint64_t mapped = RoundUp(size(), PageBytes());
   if (keep >= mapped) return;
   size_.store(keep, std::memory_order_relaxed);
-  UnmapRange(data_ + keep, mapped - keep);
+  uint64_t touched = touched_.load(std::memory_order_relaxed);
+  UnmapRange(data_ + keep, mapped - keep, touched > keep ? touched - keep : 0);
 }
 
 bool MappedRange::Resident(uint64_t position, uint64_t bytes) const {
@@ -85,6 +87,10 @@ bool MappedRange::Resident(uint64_t position, uint64_t bytes) const {
     at += piece;
   }
   return true;
+}
+
+void MappedRange::NoteTouched(uint64_t end) {
+  if (touched_.load(std::memory_order_relaxed) < end) touched_.store(end, std::memory_order_relaxed);
 }
 
 Status MappedRange::CheckRange(uint64_t position, uint64_t bytes) const {

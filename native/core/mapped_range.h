@@ -3,6 +3,7 @@
 // nothing of files' names or sizes; what Prefault means is its owner's.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -18,10 +19,10 @@ inline uint64_t RoundUp(uint64_t bytes, uint64_t unit) { return (bytes + unit - 
 /// mmap of [position, position + bytes) of `fd`. `what` names the file in a failure.
 Result<uint8_t*> MapRange(int fd, uint64_t position, uint64_t bytes, MapMode mode, const std::string& what);
 
-/// munmap in pieces, from the end: one call for 512 MiB of pages holds the process's mmap lock for 1.5 ms,
-/// and every page fault of every thread waits for it. A piece is 8 MiB, and up to 64 MiB where there turns
-/// out to be little to take down: most of a segment's mapping is space that was never touched.
-void UnmapRange(uint8_t* data, uint64_t bytes);
+/// munmap in pieces of 8 MiB, from the end: one call for a whole segment's pages holds the process's mmap lock for
+/// milliseconds, and every page fault of every thread waits for it. Behind `touched`, where there should be no pages,
+/// the pieces grow as long as they are quick: most of a segment's mapping is space that was never used.
+void UnmapRange(uint8_t* data, uint64_t bytes, uint64_t touched);
 
 /// A Mapping's common part: owns the range and takes it down.
 class MappedRange : public Mapping {
@@ -31,9 +32,14 @@ class MappedRange : public Mapping {
   bool Resident(uint64_t position, uint64_t bytes) const override;
 
  protected:
-  MappedRange(uint8_t* data, uint64_t bytes) : Mapping(data, bytes) {}
+  /// `touched`: pages behind it are not used yet, as far as is known.
+  MappedRange(uint8_t* data, uint64_t bytes, uint64_t touched) : Mapping(data, bytes), touched_(touched) {}
+  void NoteTouched(uint64_t end);
   /// kInvalid when [position, position + bytes) is not within the mapping.
   Status CheckRange(uint64_t position, uint64_t bytes) const;
+
+ private:
+  std::atomic<uint64_t> touched_;
 };
 
 }  // namespace varve

@@ -228,13 +228,17 @@ class MemoryVfsImpl : public MemoryVfs, public std::enable_shared_from_this<Memo
 
 class MemoryMapping : public MappedRange {
  public:
-  MemoryMapping(uint8_t* data, uint64_t bytes, std::shared_ptr<MemoryVfsImpl> vfs, Inode inode,
-                std::shared_ptr<MemorySlot> slot)
-      : MappedRange(data, bytes), vfs_(std::move(vfs)), inode_(std::move(inode)), slot_(std::move(slot)) {}
+  MemoryMapping(uint8_t* data, uint64_t bytes, uint64_t touched, std::shared_ptr<MemoryVfsImpl> vfs,
+                Inode inode, std::shared_ptr<MemorySlot> slot)
+      : MappedRange(data, bytes, touched),
+        vfs_(std::move(vfs)),
+        inode_(std::move(inode)),
+        slot_(std::move(slot)) {}
 
   Status Prefault(uint64_t position, uint64_t bytes) override {
     VARVE_TRY(vfs_->Check(Call::kPrefault, *inode_));
     VARVE_TRY(CheckRange(position, bytes));
+    NoteTouched(position + bytes);
     auto entered = vfs_->Enter();
     return inode_->Populate(position, bytes);
   }
@@ -291,8 +295,10 @@ class MemoryFile : public File {
     std::shared_ptr<MemorySlot> slot;
     Result<uint8_t*> data = inode_->Map(position, bytes, mode, &slot);
     if (!data.ok()) return data.status();
+    uint64_t end = inode_->Size();
+    uint64_t touched = end > position ? end - position : 0;
     return std::shared_ptr<Mapping>(
-        std::make_shared<MemoryMapping>(*data, bytes, vfs_, inode_.get(), std::move(slot)));
+        std::make_shared<MemoryMapping>(*data, bytes, touched, vfs_, inode_.get(), std::move(slot)));
   }
 
   int Descriptor() override { return -1; }

@@ -63,8 +63,8 @@ int DataSync(int fd) {
 
 class PosixMapping : public MappedRange {
  public:
-  PosixMapping(uint8_t* data, uint64_t bytes, std::weak_ptr<CachedDescriptor> written)
-      : MappedRange(data, bytes), written_(std::move(written)) {}
+  PosixMapping(uint8_t* data, uint64_t bytes, uint64_t touched, std::weak_ptr<CachedDescriptor> written)
+      : MappedRange(data, bytes, touched), written_(std::move(written)) {}
   ~PosixMapping() override {
     // Stores since the last sync were not seen by anybody. While the mapping lived, it kept the inode.
     if (std::shared_ptr<CachedDescriptor> file = written_.lock()) file->MarkDirty();
@@ -74,6 +74,7 @@ class PosixMapping : public MappedRange {
     VARVE_TRY(CheckRange(position, bytes));
     uint64_t from = position / PageBytes() * PageBytes();
     uint64_t length = RoundUp(position + bytes, PageBytes()) - from;
+    NoteTouched(position + bytes);
     if (length == 0 || madvise(data_ + from, length, kMadvisePopulateWrite) == 0) return Status::Ok();
     int failed = errno;
     // An older kernel, or one short of something for the moment: the stores will fault the pages in.
@@ -173,11 +174,16 @@ class PosixFile : public File {
   Result<std::shared_ptr<Mapping>> Map(uint64_t position, uint64_t bytes, MapMode mode) override {
     CachedDescriptor::Using use(*descriptor_);
     if (!use.status().ok()) return use.status();
+    struct stat stat;
+    if (fstat(use.fd(), &stat) != 0) return Failed(errno, "fstat");
     Result<uint8_t*> data = MapRange(use.fd(), position, bytes, mode, descriptor_->opened_as());
     if (!data.ok()) return data.status();
+    auto end = static_cast<uint64_t>(stat.st_size);
+    uint64_t touched = end > position ? end - position : 0;
     std::weak_ptr<CachedDescriptor> written;
     if (mode == MapMode::kShared) written = descriptor_;
-    return std::shared_ptr<Mapping>(std::make_shared<PosixMapping>(*data, bytes, std::move(written)));
+    return std::shared_ptr<Mapping>(
+        std::make_shared<PosixMapping>(*data, bytes, touched, std::move(written)));
   }
 
   int Descriptor() override { return descriptor_->Pin(/*under_change=*/false).ok() ? descriptor_->fd() : -1; }
