@@ -205,10 +205,9 @@ void ConnectionImpl::Settle() {
 }
 
 void ConnectionImpl::UpdateBudgetPause() {
-  const bool was_paused = budget_paused_;
   budget_paused_ = charged_ > 0 && !must_close_ && plane_->OverBudget() && !plane_->TakePrivilege(this);
   if (charged_ == 0) plane_->GiveBackPrivilege(this);
-  if (budget_paused_ && !was_paused) plane_->AddPaused(weak_from_this());
+  if (budget_paused_) plane_->AddPaused(this);
 }
 
 void ConnectionImpl::UpdateTimers() {

@@ -42,6 +42,8 @@ class LoopConnection : public Connection {
   virtual void OnDeadline(ParkedRequest* request, const Now& now) = 0;
 
   const std::shared_ptr<LoopImpl>& loop() const { return loop_; }
+  /// It is in the plane's list of connections that wait for room in the budget.
+  std::atomic<bool> waits_for_budget{false};
 
  protected:
   friend class LoopImpl;

@@ -350,7 +350,8 @@ KafkaError PartitionImpl::CheckLeadership(int32_t current_leader_epoch) const {
 void PartitionImpl::Read(const PartitionRead& request, PartitionReadResult* result) {
   result->error = CheckLeadership(request.current_leader_epoch);
   if (result->error != KafkaError::kNone) {
-    if (result->error == KafkaError::kNotLeaderOrFollower || result->error == KafkaError::kFencedLeaderEpoch) {
+    if (result->error == KafkaError::kNotLeaderOrFollower ||
+        result->error == KafkaError::kFencedLeaderEpoch) {
       result->leader_id = leader_id();
       result->leader_epoch = leader_epoch();
     }

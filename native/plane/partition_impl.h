@@ -31,7 +31,7 @@ struct PartitionReadResult {
   int64_t log_start_offset = -1;
   int32_t diverging_epoch = -1;  ///< with diverging_end_offset, when not -1
   int64_t diverging_end_offset = -1;
-  int32_t leader_id = -1;     ///< with NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH
+  int32_t leader_id = -1;  ///< with NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH
   int32_t leader_epoch = -1;
   LogSlice slice;
 };

@@ -97,10 +97,11 @@ void PlaneImpl::GiveBackPrivilege(const LoopConnection* connection) {
     WakePaused();
 }
 
-void PlaneImpl::AddPaused(std::weak_ptr<Connection> connection) {
+void PlaneImpl::AddPaused(LoopConnection* connection) {
+  if (connection->waits_for_budget.exchange(true)) return;
   {
     std::lock_guard lock(paused_mutex_);
-    paused_.push_back(std::move(connection));
+    paused_.push_back(connection->weak_from_this());
     any_paused_.store(true, std::memory_order_release);
   }
   // Room may have been made between the look at the budget and here.
@@ -114,9 +115,12 @@ void PlaneImpl::WakePaused() {
     paused.swap(paused_);
     any_paused_.store(false, std::memory_order_release);
   }
-  for (const auto& weak : paused)
-    if (const auto connection = weak.lock())
-      static_cast<LoopConnection&>(*connection).loop()->Post(connection);
+  for (const auto& weak : paused) {
+    const auto connection = std::static_pointer_cast<LoopConnection>(weak.lock());
+    if (connection == nullptr) continue;
+    connection->waits_for_budget.store(false);
+    connection->loop()->Post(connection);
+  }
 }
 
 }  // namespace varve

@@ -95,7 +95,7 @@ class PlaneImpl final : public Plane {
   bool TakePrivilege(const LoopConnection* connection);
   void GiveBackPrivilege(const LoopConnection* connection);
   /// Posts the connection when there is a point in asking again.
-  void AddPaused(std::weak_ptr<Connection> connection);
+  void AddPaused(LoopConnection* connection);
   uint64_t received_bytes_held() const { return received_bytes_held_.load(std::memory_order_relaxed); }
 
  private:
