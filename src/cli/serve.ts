@@ -143,8 +143,8 @@ function configOf(flags: ServeFlags): BrokerConfig {
   for (const [name, value] of flags.set) set[name] = value
   if (flags.data !== undefined) set['log.dirs'] = flags.data
   if (flags.nodeId !== undefined) set['node.id'] = flags.nodeId
-  if (flags.listen.length > 0) set['listeners'] = flags.listen.join(',')
-  else set['listeners'] ??= DEFAULT_LISTEN
+  if (flags.listen.length > 0) set.listeners = flags.listen.join(',')
+  else set.listeners ??= DEFAULT_LISTEN
   if (flags.advertise.length > 0) set['advertised.listeners'] = flags.advertise.join(',')
   // A broker in memory is for tests: nobody wants to wait three seconds for the first rebalance there.
   if (flags.memory) set['group.initial.rebalance.delay.ms'] ??= '0'

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// One question: how much of its own CPU does a broker spend on a client's bytes? varve beside Apache Kafka, both warm, in interleaved
+// rounds; the load comes from a generator that encodes its batches once and skims the replies, so that the client costs least.
+//   node bench/broker.mjs --generator PROGRAM [--rounds 5] [--secs 3] [--flush os|commit] [--json FILE]
+// PROGRAM takes -b HOST:PORT -pid PID -mode produce|fetch|pingpong -topic T -batch BYTES -record BYTES -inflight N -secs S -maxbytes B and
+// prints one JSON line with broker_cpu_s_per_GiB, broker_cpu_us_per_req, p50_ms, p99_ms, broker_anon_MiB, errors. Apache Kafka is
+// installed and started by test/compat/kafka.sh.
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, release, tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs, promisify } from 'node:util'
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
+const { values: flags } = parseArgs({
+  options: {
+    generator: { type: 'string' },
+    rounds: { type: 'string', default: '5' },
+    secs: { type: 'string', default: '3' },
+    flush: { type: 'string', default: 'os' },
+    json: { type: 'string' },
+    'kafka-port': { type: 'string', default: '21790' },
+  },
+})
+if (flags.generator === undefined) {
+  console.error('bench/broker.mjs: --generator PROGRAM is missing (see the head of this file)')
+  process.exit(2)
+}
+
+const ROWS = [
+  {
+    name: 'produce 64 KiB',
+    args: ['-mode', 'produce', '-batch', '65536', '-inflight', '8'],
+    unit: 'broker_cpu_s_per_GiB',
+  },
+  { name: 'fetch 64 KiB', args: ['-mode', 'fetch', '-maxbytes', '65536'], unit: 'broker_cpu_s_per_GiB' },
+  { name: 'fetch 1 MiB', args: ['-mode', 'fetch', '-maxbytes', '1048576'], unit: 'broker_cpu_s_per_GiB' },
+  {
+    name: 'produce 1 KiB, pipelined',
+    args: ['-mode', 'produce', '-batch', '1024', '-record', '900', '-inflight', '64', '-topic', 'small'],
+    unit: 'broker_cpu_us_per_req',
+  },
+  {
+    name: 'produce then fetch, 1 KiB',
+    args: ['-mode', 'pingpong', '-batch', '1024', '-record', '900', '-topic', 'pingpong'],
+    unit: 'broker_cpu_us_per_req',
+  },
+  {
+    name: 'produce 64 KiB of text, lz4',
+    args: ['-mode', 'produce', '-batch', '65536', '-codec', 'lz4', '-topic', 'lz4'],
+    unit: 'broker_cpu_us_per_req',
+  },
+  {
+    name: 'produce 64 KiB of text, gzip',
+    args: ['-mode', 'produce', '-batch', '65536', '-codec', 'gzip', '-topic', 'gzip'],
+    unit: 'broker_cpu_us_per_req',
+  },
+  {
+    name: 'produce 64 KiB of text, snappy',
+    args: ['-mode', 'produce', '-batch', '65536', '-codec', 'snappy', '-topic', 'snappy'],
+    unit: 'broker_cpu_us_per_req',
+  },
+  {
+    name: 'produce 64 KiB of text, zstd',
+    args: ['-mode', 'produce', '-batch', '65536', '-codec', 'zstd', '-topic', 'zstd'],
+    unit: 'broker_cpu_us_per_req',
+  },
+]
+
+async function startVarve() {
+  const dir = mkdtempSync(join(tmpdir(), 'varve-bench-broker-'))
+  const startedMs = performance.now()
+  const child = spawn(
+    process.execPath,
+    [
+      join(root, 'dist/cli/main.js'),
+      'serve',
+      '--data',
+      dir,
+      '--listen',
+      '127.0.0.1:0',
+      '--log-level',
+      'error',
+      '--set',
+      `flush.mode=${flags.flush}`,
+      '--set',
+      'log.retention.bytes=2147483648',
+      '--set',
+      'log.retention.check.interval.ms=5000',
+      '--set',
+      'log.segment.delete.delay.ms=1000',
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  )
+  const bootstrap = await new Promise((done, fail) => {
+    child.once('exit', (code) => fail(new Error(`varve ended with ${code}`)))
+    child.stdout.on('data', (text) => {
+      const found = /ready (\S+)/.exec(String(text))
+      if (found !== null) done(found[1])
+    })
+  })
+  return {
+    bootstrap,
+    pid: child.pid,
+    readyMs: performance.now() - startedMs,
+    stop: async () => {
+      child.kill('SIGTERM')
+      await new Promise((done) => child.once('close', done))
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+function startKafka() {
+  const dir = mkdtempSync(join(tmpdir(), 'varve-bench-kafka-'))
+  const script = join(root, 'test/compat/kafka.sh')
+  const startedMs = performance.now()
+  const pid = Number(
+    execFileSync('bash', [script, 'start', dir, flags['kafka-port']], { encoding: 'utf8' }).trim().split('\n').at(-1),
+  )
+  return {
+    bootstrap: `127.0.0.1:${flags['kafka-port']}`,
+    pid,
+    readyMs: performance.now() - startedMs,
+    stop: () => {
+      execFileSync('bash', [script, 'stop', dir])
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+async function load(broker, args, secs) {
+  const { stdout } = await promisify(execFile)(flags.generator, [
+    '-b',
+    broker.bootstrap,
+    '-pid',
+    String(broker.pid),
+    '-secs',
+    String(secs),
+    ...args,
+  ])
+  const result = JSON.parse(stdout.trim().split('\n').at(-1))
+  if (result.errors !== 0) throw new Error(`${result.errors} requests failed: ${stdout}`)
+  return result
+}
+
+const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
+const raw = []
+const brokers = { varve: await startVarve(), 'Apache Kafka': await startKafka() }
+try {
+  for (const [name, broker] of Object.entries(brokers))
+    for (const row of ROWS) {
+      process.stderr.write(`warming ${name}: ${row.name}\n`)
+      await load(broker, row.args, 2)
+    }
+  for (let round = 0; round < Number(flags.rounds); round++)
+    for (const row of ROWS)
+      for (const [name, broker] of Object.entries(brokers)) {
+        process.stderr.write(`round ${round + 1}/${flags.rounds} ${name}: ${row.name}\n`)
+        raw.push({ broker: name, row: row.name, ...(await load(broker, row.args, Number(flags.secs))) })
+      }
+} finally {
+  for (const broker of Object.values(brokers)) await broker.stop()
+}
+
+const machine = `${cpus()[0].model}, ${cpus().length} CPUs, Linux ${release()}, Node ${process.version}`
+console.log(
+  `${machine}; varve flush.mode=${flags.flush}; medians of ${flags.rounds} interleaved rounds of ${flags.secs} s\n`,
+)
+console.log('| what | unit | varve | Apache Kafka | ratio | p50 / p99 ms varve | Kafka |')
+console.log('|---|---|---|---|---|---|---|')
+for (const row of ROWS) {
+  const of = (broker, field) =>
+    median(raw.filter((one) => one.broker === broker && one.row === row.name).map((one) => one[field]))
+  const ours = of('varve', row.unit)
+  const theirs = of('Apache Kafka', row.unit)
+  const latency = (broker) => `${of(broker, 'p50_ms').toFixed(2)} / ${of(broker, 'p99_ms').toFixed(1)}`
+  const unit = row.unit === 'broker_cpu_s_per_GiB' ? 'CPU s/GiB' : 'CPU µs/request'
+  console.log(
+    `| ${row.name} | ${unit} | ${ours.toFixed(2)} | ${theirs.toFixed(2)} | ${(ours / theirs).toFixed(2)} | ${latency('varve')} | ${latency('Apache Kafka')} |`,
+  )
+}
+const anon = (broker) => Math.max(...raw.filter((one) => one.broker === broker).map((one) => one.broker_anon_MiB))
+for (const [name, broker] of Object.entries(brokers))
+  console.log(
+    `\n${name}: ready in ${(broker.readyMs / 1000).toFixed(2)} s, anonymous memory at most ${anon(name).toFixed(0)} MiB`,
+  )
+if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify({ machine, flags, raw }, null, 1)}\n`)
