@@ -224,6 +224,17 @@ export class Topics {
     const old = this.#byName.get(name)
     const config = new TopicConfig(this.#config, record.configs)
     const partitionConfig = config.partition()
+    const internal = INTERNAL_TOPICS.has(name)
+    // Before its partitions: the plane publishes those under their topic.
+    if (old === undefined)
+      this.#plane.publishTopic({
+        name,
+        id: uuidBytes(record.id)!,
+        mayWrite: true,
+        mayRead: true,
+        internal,
+        deadlineMonoMs: -1,
+      })
     const partitions = [...(old?.partitions ?? [])]
     for (const partition of partitions) partition?.setConfig(partitionConfig)
     while (partitions.length < record.partitions)
@@ -231,22 +242,13 @@ export class Topics {
     const topic: Topic = {
       name,
       id: record.id,
-      internal: INTERNAL_TOPICS.has(name),
+      internal,
       config,
       overrides: record.configs,
       partitions,
     }
     this.#byName.set(name, topic)
     this.#byId.set(record.id, topic)
-    if (old === undefined)
-      this.#plane.publishTopic({
-        name,
-        id: uuidBytes(record.id)!,
-        mayWrite: true,
-        mayRead: true,
-        internal: topic.internal,
-        deadlineMonoMs: -1,
-      })
   }
 
   #openPartition(name: string, index: number, record: TopicRecord, config: TopicConfig): LocalPartition | null {
