@@ -196,7 +196,8 @@ void CachedDescriptor::Publish(int fd) {
   std::lock_guard<std::mutex> lock(cache_->mutex_);
   place_ = cache_->Enter(this);
   fd_.store(fd, std::memory_order_relaxed);
-  used_lately_.store(true, std::memory_order_relaxed);
+  // A second use is what counts: whoever looks at every file once does not push out the ones in constant use.
+  used_lately_.store(false, std::memory_order_relaxed);
   state_.fetch_add(kPresent + 1, std::memory_order_release);
 }
 

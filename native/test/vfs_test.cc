@@ -539,11 +539,12 @@ TEST_F(DescriptorTest, KeepsFilesThatAreUsedOverThoseThatAreNot) {
   auto vfs = MakePosixVfs(8);
   auto hot = MustOpen(*vfs, Path("hot"));
   ASSERT_TRUE(WriteAt(*hot, 0, "hot").ok());
+  ASSERT_TRUE(hot->Sync().ok());
   std::vector<std::shared_ptr<File>> files;
   for (int i = 0; i < 50; i++) {
     files.push_back(MustOpen(*vfs, Path("f" + std::to_string(i))));
-    ASSERT_EQ(ReadAt(*hot, 0, 9), "hot");
     ASSERT_EQ(DescriptorsWithin(Path("hot")), 1u) << i;
+    ASSERT_EQ(ReadAt(*hot, 0, 9), "hot");
   }
 }
 
@@ -890,7 +891,6 @@ TEST(PowerCutOnExt4, LeavesWhatWasSynced) {
     std::string directory = top + "/t-" + number;
     ASSERT_TRUE(vfs->CreateDirectories(directory).ok());
     ASSERT_TRUE(vfs->SyncDirectory(top).ok());
-    ASSERT_TRUE(vfs->WriteFile(top + "/checkpoint", Text("round " + number), true).ok());
     {
       auto file = MustOpen(*vfs, directory + "/log");
       ASSERT_TRUE(file->Allocate(65'536).ok());
@@ -902,6 +902,7 @@ TEST(PowerCutOnExt4, LeavesWhatWasSynced) {
       ASSERT_TRUE(vfs->SyncDirectory(directory).ok());
       std::memcpy(mapping->data() + 30'000, "not synced", 10);
     }
+    ASSERT_TRUE(vfs->WriteFile(top + "/checkpoint", Text("round " + number), true).ok());
     ASSERT_TRUE(vfs->WriteFile(top + "/checkpoint", Text("next"), false).ok());
     small.CutPower();
     auto file = MustOpen(*vfs, directory + "/log", OpenMode::kRead);
