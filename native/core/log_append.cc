@@ -198,6 +198,7 @@ Status LogImpl::RollTo(int64_t base_offset, int64_t now_ms) {
     segments.pop_back();
   } else {
     std::lock_guard<std::mutex> lock(pending_mutex_);
+    segments.back()->SetNextOffset(base_offset);
     producers_.SetMapEndOffset(base_offset);
     pending_snapshots_.push_back({base_offset, producers_.EncodeSnapshot()});
   }

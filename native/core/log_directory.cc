@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/meta_properties.h"
+#include "core/path_text.h"
 #include "core/segment_files.h"
 
 namespace varve {
@@ -16,7 +17,15 @@ LogDirectory::LogDirectory(std::shared_ptr<const EngineContext> context, std::st
 
 Status LogDirectory::Open() {
   Vfs& vfs = context_->vfs();
+  // The names of directories made here must be as durable as what they will hold.
+  std::vector<std::string> parents;
+  for (std::string missing = path_; !vfs.Exists(missing);) {
+    missing = ParentPath(missing);
+    parents.push_back(missing);
+    if (missing == "/" || missing == ".") break;
+  }
   VARVE_TRY(vfs.CreateDirectories(path_));
+  for (const std::string& parent : parents) VARVE_TRY(vfs.SyncDirectory(parent));
   Result<std::unique_ptr<DirectoryLock>> lock = vfs.Lock(path_);
   if (!lock.ok()) return lock.status();
   lock_ = std::move(*lock);
@@ -36,6 +45,16 @@ Status LogDirectory::Open() {
   checkpoints_.DropLoaded();
   Result<std::vector<uint8_t>> mark = vfs.ReadFile(path_ + "/" + kCleanShutdownName, 4096);
   clean_start_ = mark.ok() && CleanShutdownMarker::Parse(*mark).ok();
+  return Status::Ok();
+}
+
+Status LogDirectory::SyncNames(uint64_t made) {
+  if (names_durable_.load(std::memory_order_acquire) >= made) return Status::Ok();
+  std::lock_guard<std::mutex> lock(names_mutex_);
+  if (names_durable_.load(std::memory_order_acquire) >= made) return Status::Ok();
+  const uint64_t covered = names_made_.load(std::memory_order_acquire);
+  VARVE_TRY(context_->vfs().SyncDirectory(path_));
+  names_durable_.store(covered, std::memory_order_release);
   return Status::Ok();
 }
 

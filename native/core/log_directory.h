@@ -44,6 +44,9 @@ class LogDirectory : public std::enable_shared_from_this<LogDirectory> {
   Flusher& flusher() { return *flusher_; }
 
   bool online() const { return online_.load(std::memory_order_acquire); }
+  /// Counts the partition directories made here; SyncNames(count) makes those up to it durable, many with one sync.
+  uint64_t CountMade() { return names_made_.fetch_add(1, std::memory_order_acq_rel) + 1; }
+  Status SyncNames(uint64_t made);
   std::string failure() const;
   /// Takes the directory offline; the first reason stays. Members are told on the Executor, without locks.
   void Fail(const Status& why);
@@ -76,6 +79,9 @@ class LogDirectory : public std::enable_shared_from_this<LogDirectory> {
   std::shared_ptr<Flusher> flusher_;
 
   std::atomic<bool> online_{true};
+  std::atomic<uint64_t> names_made_{0};
+  std::atomic<uint64_t> names_durable_{0};
+  std::mutex names_mutex_;  ///< one sync of the directory at a time
   mutable std::mutex mutex_;
   std::string failure_;
   std::vector<std::weak_ptr<DirectoryMember>> members_;

@@ -106,6 +106,11 @@ Status LogImpl::SyncRound() {
         truncations = truncations_;
       }
       const LogPosition end = log_end_.Load();
+#ifdef VARVE_BUG_ACK_BEFORE_SYNC  // what test/crash_planted_bug_test.cc has to catch; defined nowhere else
+      durable_end_.Store(end);
+      CompleteFlushes(Status::Ok());
+      TellDurable();
+#endif
       status = directory_->online() ? SyncUpTo(end) : Status(Code::kIo, directory_->failure());
       std::lock_guard<std::mutex> lock(flush_mutex_);
       // A truncation in between: what was synced may be gone, and what replaced it may not be synced.
@@ -145,11 +150,7 @@ Status LogImpl::SyncNames(Segment& segment) {
     VARVE_TRY(site_->vfs().SyncDirectory(path()));
     segment.name_durable.store(true, std::memory_order_release);
   }
-  if (!directory_durable_.load(std::memory_order_acquire)) {
-    VARVE_TRY(site_->vfs().SyncDirectory(directory_->path()));
-    directory_durable_.store(true, std::memory_order_release);
-  }
-  return Status::Ok();
+  return directory_->SyncNames(name_made_);
 }
 
 void LogImpl::CompleteFlushes(const Status& status) {

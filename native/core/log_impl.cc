@@ -62,9 +62,11 @@ void LogImpl::Adopt(LoadedLog loaded) {
   recovered_bytes_ = loaded.recovered_bytes;
   truncated_bytes_ = loaded.truncated_bytes;
   epochs_dirty_.store(loaded.epochs_changed, std::memory_order_release);
-  directory_durable_.store(loaded.clean, std::memory_order_release);
+  if (!loaded.clean || loaded.fresh) name_made_ = directory_->CountMade();
   marked_ = loaded.marked;
   if (loaded.clean) checkpointed_end_ = loaded.end.offset;
+  // What a scan has found has no seal, or an older one: a clean stop must not vouch for that.
+  appended_since_open_ = !loaded.clean;
   problem_ = std::move(loaded.problem);
   producers_.OnLogStartOffset(loaded.log_start);
   producer_count_.store(producers_.producer_count(), std::memory_order_relaxed);

@@ -217,8 +217,8 @@ class LogImpl final : public Log,
   TaskGate gate_;
 
   // --- durability ---
-  std::mutex sync_mutex_;  ///< one sync of this log at a time
-  std::atomic<bool> directory_durable_{false};
+  std::mutex sync_mutex_;   ///< one sync of this log at a time
+  uint64_t name_made_ = 0;  ///< this log's directory in LogDirectory's count; 0: it was durable already
   std::atomic<bool> sync_wanted_{false};  ///< appended to since the last sync began, and the flusher knows
   std::mutex flush_mutex_;
   /// A sync that began before the last truncation publishes nothing. Changed under files_mutex_ and

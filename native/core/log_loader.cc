@@ -216,7 +216,7 @@ Result<LoadedLog> Loader::Load() {
     loaded_.segments.push_back(Segment::New(request_.site, base, request_.config, 0));
     loaded_.log_start = base;
     loaded_.end = loaded_.durable = {base, base, 0};
-    loaded_.clean = true;
+    loaded_.clean = loaded_.fresh = true;
     VARVE_TRY(snapshots_.DeleteAll());
     producers_.Clear(base);
     return std::move(loaded_);
@@ -352,11 +352,11 @@ Status Loader::ScanSegment(size_t index, ScanStart start, ScanResult* result) {
   const auto visit = [&](const BatchHeader& header, uint64_t position, Bytes) {
     feed.Add(header, static_cast<uint32_t>(start.position + position));
     // Epochs never fall: one that a later batch falls below was damaged (no CRC covers it), and would poison the cache.
+    if (header.partition_leader_epoch < 0) return;
     while (!scanned_epochs_.empty() && scanned_epochs_.back().epoch > header.partition_leader_epoch) {
       scanned_epochs_.pop_back();
     }
-    if (header.partition_leader_epoch >= 0 &&
-        (scanned_epochs_.empty() || scanned_epochs_.back().epoch < header.partition_leader_epoch)) {
+    if (scanned_epochs_.empty() || scanned_epochs_.back().epoch < header.partition_leader_epoch) {
       scanned_epochs_.push_back({header.partition_leader_epoch, header.base_offset});
     }
   };
@@ -378,7 +378,7 @@ Status Loader::ScanSegment(size_t index, ScanStart start, ScanResult* result) {
                 " with batches behind it; cut there, none of it was known to be durable");
       }
       loaded_.truncated_bytes += result->stop == ScanStop::kZeroFill ? 0 : file.size - end;
-      VARVE_TRY(CutFile(vfs_, path, end));
+      VARVE_TRY(CutFile(vfs_, path, end, result->stop != ScanStop::kZeroFill));
       files_[index].size = end;
     }
   } else {
@@ -396,11 +396,12 @@ Status Loader::ScanSegment(size_t index, ScanStart start, ScanResult* result) {
   return Status::Ok();
 }
 
-/// Whether the seal speaks for all of a closed segment. (A seal from a clean stop, when the segment was still the active one,
-/// speaks for the part in front.) The file may be longer by the zeros of allocated space.
+/// Whether the seal speaks for all of a closed segment: it ends where the next one begins. (A seal from a clean stop, when
+/// the segment was still the active one, speaks for the part in front, and what was appended behind it may be lost.) The
+/// file may be longer by the zeros of allocated space.
 bool Loader::FullySealed(size_t index, const Segment& probe) const {
-  if (!probe.seal() || probe.seal()->size_bytes > files_[index].size) return false;
-  return probe.seal()->size_bytes == files_[index].size || probe.seal()->next_offset == NextBase(index);
+  return probe.seal() && probe.seal()->size_bytes <= files_[index].size &&
+         probe.seal()->next_offset == NextBase(index);
 }
 
 /// Takes a closed segment that lies below everything to be scanned as it is. When it was rolled but not trimmed before the
@@ -428,7 +429,7 @@ Status Loader::KeepClosed(size_t index) {
   }
   if (end < file.size) {
     segment.reset();
-    VARVE_TRY(CutFile(vfs_, path, end));
+    VARVE_TRY(CutFile(vfs_, path, end, false));
     file.size = end;
     segment = Found(index, end, NextBase(index), static_cast<uint32_t>(end));
   }

@@ -42,6 +42,7 @@ struct LoadedLog {
   /// Below it everything is on stable storage.
   LogPosition durable;
   bool clean = false;  ///< loaded as after a clean stop
+  bool fresh = false;  ///< without any segment file
   uint64_t recovered_bytes = 0;
   uint64_t truncated_bytes = 0;
   bool epochs_changed = false;

@@ -69,10 +69,12 @@ MappedSegment::~MappedSegment() {
   context_->maps->Unmapped();
 }
 
-Status CutFile(Vfs& vfs, const std::string& path, uint64_t size) {
+Status CutFile(Vfs& vfs, const std::string& path, uint64_t size, bool durable) {
   if (!MappedPaths::Of().Has(vfs, path)) {
     Result<std::shared_ptr<File>> file = vfs.Open(path, OpenMode::kWrite);
-    return file.ok() ? (*file)->Truncate(size) : file.status();
+    if (!file.ok()) return file.status();
+    VARVE_TRY((*file)->Truncate(size));
+    return durable ? (*file)->Sync() : Status::Ok();
   }
   const std::string copy_path = path + std::string(kCleanedSuffix);
   {
@@ -783,6 +785,8 @@ Status Segment::WriteSeal() {
     return Status::Ok();
   }
   VARVE_TRY(PersistIndexes());
+  // The bytes were synced before; the size that Finish trimmed it to maybe not.
+  VARVE_TRY(Sync());
   Result<std::shared_ptr<const MappedSegment>> bytes = Map();
   if (!bytes.ok()) return bytes.status();
   const Bytes all = Published(**bytes);
@@ -790,6 +794,8 @@ Status Segment::WriteSeal() {
   VARVE_TRY(builder.Add(all));
   Result<Seal> seal = builder.Finish(SumOf(kIndexSuffix), SumOf(kTimeIndexSuffix), SumOf(kTxnIndexSuffix));
   if (!seal.ok()) return seal.status();
+  // A closed segment reaches to the base of the next one, whatever compaction left of its end.
+  seal->next_offset = next_offset();
   VARVE_TRY(site_->vfs().WriteFile(PathOf(kSealSuffix), seal->Encode(), false));
   seal_due_.store(false, std::memory_order_release);
   sealed_.store(true, std::memory_order_release);
@@ -824,7 +830,7 @@ Result<std::shared_ptr<Segment>> Segment::Truncate(uint32_t size, int64_t next_o
   if (space) space->Close();
   space.reset();
   mapped.reset();
-  const Status status = CutFile(site_->vfs(), PathOf(kLogSuffix), size);
+  const Status status = CutFile(site_->vfs(), PathOf(kLogSuffix), size, true);
   if (!status.ok()) {
     std::lock_guard<std::mutex> lock(mutex_);
     retired_ = false;

@@ -55,8 +55,10 @@ class MappedSegment final : public SegmentBytes {
 
 /// Makes the file at `path` end at `size`. In place when nothing in this process maps it; else the bytes that
 /// stay move to a new, synced file of that name, because whoever reads the old one, even for an engine closed
-/// since, must not find it shorter or changed.
-Status CutFile(Vfs& vfs, const std::string& path, uint64_t size);
+/// since, must not find it shorter or changed. `durable`: the cut is on stable storage on return. It must be,
+/// unless only zeros were cut: else a power cut could bring back old batches behind new ones, and where sizes
+/// and offsets happen to fit they would pass for the log's.
+Status CutFile(Vfs& vfs, const std::string& path, uint64_t size, bool durable);
 
 /// A batch found in a segment.
 struct BatchPlace {
