@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// An engine-writer as its parent sees it: started ahead, told where to write, killed, its lines entered in a ledger.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { openEngine } from '../../dist/storage/index.js'
+
+const TOPIC = 'written'
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc')
+
+export class WriterChild {
+  #child
+  #lines = ''
+  #opened
+  #closed
+  #stderr = ''
+
+  constructor() {
+    this.#child = spawn(process.execPath, [join(import.meta.dirname, 'engine-writer.mjs')], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    this.#child.stdin.on('error', () => {})
+    this.#child.stderr.setEncoding('utf8').on('data', (text) => {
+      this.#stderr += text
+    })
+    this.#closed = once(this.#child, 'close')
+    this.#opened = new Promise((resolve) => {
+      this.#child.stdout.setEncoding('latin1').on('data', (text) => {
+        this.#lines += text
+        resolve()
+      })
+      this.#closed.then(resolve)
+    })
+  }
+
+  write(task) {
+    this.#child.stdin.write(`${JSON.stringify(task)}\n`)
+  }
+
+  /** The engine is open, or the child has ended. */
+  opened() {
+    return this.#opened
+  }
+
+  /** SIGKILL, then { code, signal, failure, lines }: everything that it had said. */
+  async kill() {
+    this.#child.kill('SIGKILL')
+    const [code, signal] = await this.#closed
+    const lines = this.#lines.slice(0, this.#lines.lastIndexOf('\n') + 1).split('\n')
+    const failure = lines.find((line) => line.startsWith('e '))?.slice(2) ?? this.#stderr
+    return { code, signal, failure, lines }
+  }
+}
+
+/** Enters a child's lines; `kinds`: which acknowledgements count ('ad' after a kill, 'd' after a power cut). */
+export function enterLines(ledger, cycle, lines, kinds) {
+  for (const line of lines) {
+    const [kind, log, offset, count] = line.split(' ')
+    if (kind === 's') ledger.allowStart(Number(log), Number(offset))
+    else if (kind !== '' && kinds.includes(kind))
+      ledger.acknowledge(Number(log), cycle, Number(offset), Number(offset), Number(count))
+  }
+}
+
+/**
+ * Opens the directory as after a crash and holds every log to the ledger. Returns the records read. `expected`: what the engine may have
+ * to tell of; anything else is a failure.
+ */
+export async function checkDirectory(dir, logs, ledger, expected = /^$/) {
+  try {
+    return await checkedRecords(dir, logs, ledger, expected)
+  } finally {
+    // Descriptors of a closed engine's logs go with their objects, in a later turn: the file system is unmounted next.
+    collectGarbage()
+    await setImmediate()
+  }
+}
+
+async function checkedRecords(dir, logs, ledger, expected) {
+  const engine = await openEngine({ dir, log: { fileDeleteDelayMs: 0 } })
+  try {
+    const problems = [
+      ...engine.problems().filter((problem) => !expected.test(problem)),
+      ...engine
+        .directories()
+        .filter(({ online }) => !online)
+        .map(({ path, failure }) => `${path} is offline: ${failure}`),
+    ]
+    if (problems.length > 0) throw new Error(problems.join('; '))
+    let count = 0
+    for (let number = 0; number < logs; number++) {
+      const log = engine.log(TOPIC, number)
+      const bytes = (function* () {
+        for (const batch of log.batches(log.startOffset)) yield batch.bytes
+      })()
+      count += ledger.check(number, log.startOffset, log.endOffset, bytes)
+    }
+    return count
+  } finally {
+    await engine.close()
+  }
+}
