@@ -13,12 +13,12 @@
 #include <set>
 #include <shared_mutex>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "core/directory_lock.h"
 #include "core/mapped_range.h"
 #include "core/memory_inode.h"
+#include "core/name_journal.h"
 #include "core/path_text.h"
 
 namespace varve {
@@ -42,100 +42,6 @@ class InodeUser {
 };
 
 using Call = MemoryVfs::Call;
-
-/// A change of names that no SyncDirectory has made durable yet. Link: only `to`; unlink: only `from`;
-/// rename: both.
-struct NameChange {
-  struct Place {
-    Inode directory;
-    std::string name;
-  };
-  Inode inode;
-  Place from;
-  Place to;
-
-  bool Touches(const MemoryInode* directory) const {
-    return from.directory.get() == directory || to.directory.get() == directory;
-  }
-  /// `entries_of(directory)` is the map to change.
-  template <typename EntriesOf>
-  void Apply(EntriesOf entries_of) const {
-    if (from.directory) {
-      MemoryInode::Entries& entries = entries_of(from.directory.get());
-      auto at = entries.find(from.name);
-      if (at != entries.end() && at->second == inode) entries.erase(at);
-    }
-    if (to.directory) entries_of(to.directory.get())[to.name] = inode;
-  }
-};
-
-/// Where the changes of names go that are not durable yet. Guarded by the Vfs.
-class NameJournal {
- public:
-  void Add(NameChange change) {
-    changes_.push_back(std::move(change));
-    // What a disk writes back by itself after a while; a test that never syncs a directory must not grow for
-    // ever.
-    if (changes_.size() <= kChangesMax) return;
-    auto half = changes_.begin() + static_cast<ptrdiff_t>(kChangesMax / 2);
-    for (auto change_at = changes_.begin(); change_at != half; ++change_at) MakeDurable(*change_at);
-    changes_.erase(changes_.begin(), half);
-  }
-
-  /// Makes the changes in `directory` durable, and those that happened before them in directories that they
-  /// share.
-  void Sync(MemoryInode* directory) {
-    std::unordered_set<const MemoryInode*> directories = {directory};
-    std::vector<bool> now(changes_.size());
-    for (size_t i = changes_.size(); i-- > 0;) {
-      const NameChange& change = changes_[i];
-      now[i] = directories.contains(change.from.directory.get()) ||
-               directories.contains(change.to.directory.get());
-      if (!now[i]) continue;
-      if (change.from.directory) directories.insert(change.from.directory.get());
-      if (change.to.directory) directories.insert(change.to.directory.get());
-    }
-    std::vector<NameChange> left;
-    for (size_t i = 0; i < changes_.size(); i++) {
-      if (now[i]) {
-        MakeDurable(changes_[i]);
-      } else {
-        left.push_back(std::move(changes_[i]));
-      }
-    }
-    changes_ = std::move(left);
-  }
-
-  /// Which of the changes a power cut leaves: their beginning (a journal), or some of them, though never a
-  /// later one of a file without its earlier ones.
-  std::vector<const NameChange*> DrawSurvivors(LossRandom& random) const {
-    std::vector<const NameChange*> survivors;
-    if (changes_.empty()) return survivors;
-    if (random.OneIn(2)) {
-      uint64_t count = random.Below(changes_.size() + 1);
-      for (uint64_t i = 0; i < count; i++) survivors.push_back(&changes_[i]);
-      return survivors;
-    }
-    std::unordered_set<const MemoryInode*> lost;
-    for (const NameChange& change : changes_) {
-      if (lost.contains(change.inode.get()) || random.OneIn(2)) {
-        lost.insert(change.inode.get());
-      } else {
-        survivors.push_back(&change);
-      }
-    }
-    return survivors;
-  }
-
- private:
-  static constexpr size_t kChangesMax = 10'000;
-
-  static void MakeDurable(const NameChange& change) {
-    change.Apply([](MemoryInode* directory) -> MemoryInode::Entries& { return directory->durable_entries; });
-  }
-
-  std::vector<NameChange> changes_;
-};
 
 class MemoryVfsImpl : public MemoryVfs, public std::enable_shared_from_this<MemoryVfsImpl> {
  public:

@@ -229,7 +229,7 @@ TEST(SharedThreadExecutor, DestroysWorkOutsideOfItsLock) {
       executor->Post([then] { then->Down(); });
     }
   };
-  executor->Post([held = std::make_shared<PostsAtEnd>(executor.get(), &done)] {});
+  executor->Post([held = std::shared_ptr<PostsAtEnd>(new PostsAtEnd{executor.get(), &done})] {});
   EXPECT_TRUE(done.Wait());
 }
 
