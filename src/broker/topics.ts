@@ -4,7 +4,7 @@
 import type { Logger } from 'pino'
 import type { Change, MetadataStore } from '../cluster/metadata-store.ts'
 import { KafkaError } from '../errors.ts'
-import type { DataPlane } from '../partition/data-plane.ts'
+import type { DataPlane, NativePartitionConfig } from '../partition/data-plane.ts'
 import { kafkaErrorOf, type LocalPartition } from '../partition/local-partition.ts'
 import type { Seams } from '../util/seams.ts'
 import { randomUuid, uuidBytes } from '../util/uuid.ts'
@@ -224,6 +224,7 @@ export class Topics {
     const old = this.#byName.get(name)
     const config = new TopicConfig(this.#config, record.configs)
     const partitionConfig = config.partition()
+    const minInsyncReplicas = config.number('min.insync.replicas')
     const internal = INTERNAL_TOPICS.has(name)
     // Before its partitions: the plane publishes those under their topic.
     if (old === undefined)
@@ -238,7 +239,7 @@ export class Topics {
     const partitions = [...(old?.partitions ?? [])]
     for (const partition of partitions) partition?.setConfig(partitionConfig)
     while (partitions.length < record.partitions)
-      partitions.push(this.#openPartition(name, partitions.length, record, config))
+      partitions.push(this.#openPartition(name, partitions.length, record, partitionConfig, minInsyncReplicas))
     const topic: Topic = {
       name,
       id: record.id,
@@ -251,16 +252,22 @@ export class Topics {
     this.#byId.set(record.id, topic)
   }
 
-  #openPartition(name: string, index: number, record: TopicRecord, config: TopicConfig): LocalPartition | null {
+  #openPartition(
+    name: string,
+    index: number,
+    record: TopicRecord,
+    config: NativePartitionConfig,
+    minInsyncReplicas: number,
+  ): LocalPartition | null {
     try {
-      const partition = this.#plane.openPartition(name, index, config.partition(), record.id)
+      const partition = this.#plane.openPartition(name, index, config, record.id)
       partition.applyState({
         isLeader: true,
         leaderId: this.#nodeId,
         leaderEpoch: record.epochBase + this.#generation,
         localId: this.#nodeId,
         isr: [this.#nodeId],
-        minInsyncReplicas: config.number('min.insync.replicas'),
+        minInsyncReplicas,
       })
       return partition
     } catch (error) {

@@ -48,13 +48,13 @@ export class DataPlane {
    * was left of a deleted topic of that name: it goes first.
    */
   openPartition(topic: string, index: number, config: NativePartitionConfig, topicId?: string): LocalPartition {
+    let known = ''
     if (topicId !== undefined && this.#engine.findLog(topic, index) !== null) {
-      const found = this.#engine.readTopicId(topic, index)
-      if (found !== '' && found !== topicId) this.#engine.deleteLog(topic, index)
+      known = this.#engine.readTopicId(topic, index)
+      if (known !== '' && known !== topicId) this.#engine.deleteLog(topic, index)
     }
     const log = this.#engine.openLog(topic, index, config.log)
-    if (topicId !== undefined && this.#engine.readTopicId(topic, index) === '')
-      this.#engine.writeTopicId(topic, index, topicId)
+    if (topicId !== undefined && known !== topicId) this.#engine.writeTopicId(topic, index, topicId)
     const opened: NativePartition = this.#plane.publishPartition(log)
     opened.setConfig(config)
     return new LocalPartition(topic, index, opened, this.#clock)
