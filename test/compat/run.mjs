@@ -16,11 +16,12 @@ import { matrix } from './scenarios/matrix.mjs'
 import { restart } from './scenarios/restart.mjs'
 import { tools } from './scenarios/tools.mjs'
 
-const usage = `usage: run.sh [--broker varve|kafka] [--bootstrap HOST:PORT] [--client NAME]... [--only SECTION]... [--keep]
+const usage = `usage: run.sh [--broker varve|kafka] [--bootstrap HOST:PORT] [--client NAME]... [--only SECTION]... [--minutes N] [--keep]
   --broker     what to start over a fresh data folder (varve); kafka checks the programs themselves
   --bootstrap  a broker that runs already, of whatever kind; sections that restart the broker are left out
   --client     only these clients: ${clientNames.join(' ')}
   --only       only these sections: matrix cross lines tools group restart dump adopt (cross runs matrix first)
+  --minutes    cases that would begin later than this fail without running (20)
   --keep       leave the data folder, also after success`
 
 const { values: options } = parseArgs({
@@ -29,6 +30,7 @@ const { values: options } = parseArgs({
     bootstrap: { type: 'string' },
     client: { type: 'string', multiple: true, default: clientNames },
     only: { type: 'string', multiple: true },
+    minutes: { type: 'string', default: '20' },
     keep: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -51,7 +53,7 @@ await install([...new Set([...chosen, maker, 'java'])])
 await installKafka()
 
 const dir = mkdtempSync(join(tmpdir(), 'varve-compat-'))
-const report = new Report()
+const report = new Report(Number(options.minutes))
 const Kind = kinds[options.broker]
 const broker = options.bootstrap ? new ForeignBroker(options.bootstrap) : await Kind.at(join(dir, 'data'))
 const context = {

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 
 const groups = new Set()
 const lastLines = 12
+const defaultTimeoutMs = 30_000
 
 process.on('exit', () => {
   for (const pid of groups) killGroup(pid)
@@ -45,7 +46,7 @@ export function start(command, args, { cwd, env, stdio = ['ignore', 'pipe', 'pip
  * Runs a program to its end; throws when it fails or outlives its deadline, with what it said last.
  * @returns {Promise<{ stdout: Buffer, stderr: string, code: number | string }>}
  */
-export async function run(command, args, { timeoutMs = 60_000, input, accept = [0], ...options } = {}) {
+export async function run(command, args, { timeoutMs = defaultTimeoutMs, input, accept = [0], ...options } = {}) {
   const stdio = [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe']
   const { child, ended, kill } = start(command, args, { ...options, stdio })
   const out = collect(child.stdout)

@@ -6,6 +6,12 @@ export class Report {
   #failed = []
   #section = ''
   #sectionStart = 0
+  #deadline
+
+  /** Cases that would begin after the deadline fail without running: a broken broker must not take hours to be found. */
+  constructor(minutes) {
+    this.#deadline = Date.now() + minutes * 60_000
+  }
 
   section(name) {
     this.#closeSection()
@@ -19,6 +25,7 @@ export class Report {
     const start = Date.now()
     let problem = null
     try {
+      if (start > this.#deadline) throw new Error('not run: the whole run has taken its time already (--minutes)')
       await body()
     } catch (error) {
       problem = error
