@@ -51,6 +51,12 @@ export interface PartitionContext {
 
 export type Findings<T = void> = Generator<Finding, T>
 
+/** An aborted transaction as it was seen. */
+export interface EndedTxn {
+  readonly firstOffset: number
+  readonly lastStableOffset: number
+}
+
 interface Producer {
   epoch: number
   lastSequence: number
@@ -276,6 +282,10 @@ export class PartitionCheck {
   get expected(): number | null {
     return this.#expected
   }
+  /** Where the first segment begins: of transactions that are older nothing was seen. */
+  get firstOffset(): number {
+    return this.#bases[0] ?? 0
+  }
   get isWhole(): boolean {
     return this.#isWhole
   }
@@ -389,7 +399,7 @@ export class PartitionCheck {
   }
 
   /** The aborted transaction that a marker ends, as the index should have it; null: none that began in what was read. */
-  onProducer(header: RecordBatch, marker: 'commit' | 'abort' | null): { firstOffset: number } | null {
+  onProducer(header: RecordBatch, marker: 'commit' | 'abort' | null): EndedTxn | null {
     const { producerId, producerEpoch, baseOffset } = header
     if (producerId < 0n) return null
     if (header.isControl) {
@@ -398,7 +408,8 @@ export class PartitionCheck {
       if (marker === null) return null
       const firstOffset = this.#openTxns.get(producerId)
       this.#openTxns.delete(producerId)
-      return marker === 'abort' && firstOffset !== undefined ? { firstOffset } : null
+      if (marker !== 'abort' || firstOffset === undefined) return null
+      return { firstOffset, lastStableOffset: Math.min(header.nextOffset, ...this.#openTxns.values()) }
     }
     const lastSequence = header.baseSequence < 0 ? -1 : (header.baseSequence + header.lastOffsetDelta) % SEQUENCES
     this.#producers.set(producerId, { epoch: producerEpoch, lastSequence, lastOffset: header.nextOffset - 1 })

@@ -5,7 +5,7 @@ import { nativeCodec } from '../storage/codec.ts'
 import { hex32, markerOf, type Seal, type SegmentSuffix } from './log-formats.ts'
 import type { BatchStep, SegmentWalk } from './log-segment.ts'
 import { counted, timeText } from './log-text.ts'
-import type { Findings, PartitionCheck, Sidecars } from './log-verify-partition.ts'
+import type { EndedTxn, Findings, PartitionCheck, Sidecars } from './log-verify-partition.ts'
 
 const RELATIVE_OFFSET_MAX = 2 ** 31 - 1
 const CODEC_MAX = 4
@@ -221,7 +221,7 @@ export class SegmentCheck {
     }
   }
 
-  *#abortedBy(header: RecordBatch, marker: 'commit' | 'abort' | null, ended: { firstOffset: number } | null): Findings {
+  *#abortedBy(header: RecordBatch, marker: 'commit' | 'abort' | null, ended: EndedTxn | null): Findings {
     const file = this.#sibling('.txnindex')
     const { aborted } = this.#sidecars
     const lastOffset = header.nextOffset - 1
@@ -239,6 +239,17 @@ export class SegmentCheck {
         yield this.#partition.problem(
           file,
           `it says that the transaction aborted at offset ${entry.lastOffset} began at ${entry.firstOffset}, it began at ${ended.firstOffset}`,
+        )
+      else if (
+        isHere &&
+        ended !== null &&
+        this.#partition.isWhole &&
+        entry.lastStableOffset !== ended.lastStableOffset &&
+        entry.lastStableOffset >= this.#partition.firstOffset
+      )
+        yield this.#partition.problem(
+          file,
+          `it says that the last stable offset was ${entry.lastStableOffset} when offset ${entry.lastOffset} ended a transaction, it was ${ended.lastStableOffset}`,
         )
     }
     if (ended !== null && !found && this.#partition.isWhole && !this.#partition.context.mayHaveGaps)

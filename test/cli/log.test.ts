@@ -430,6 +430,12 @@ describe('varve log verify', () => {
 
     writeFileSync(txnindex, txnEntry(7n, 1, 3))
     expect(verify(directory).problems).toEqual([expect.stringMatching(/at offset 3 began at 1, it began at 0$/)])
+    const unstable = txnEntry(7n, 0, 3)
+    unstable[33] = 3
+    writeFileSync(txnindex, unstable)
+    expect(verify(directory).problems).toEqual([
+      expect.stringMatching(/last stable offset was 3 when offset 3 ended a transaction, it was 4$/),
+    ])
     writeFileSync(txnindex, txnEntry(7n, 0, 6))
     expect(verify(directory).problems).toEqual([
       expect.stringMatching(/offset 3 is missing$/),
