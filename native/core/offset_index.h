@@ -11,7 +11,7 @@
 //        4    4 position         of the batch's first byte in the .log file; strictly rising, never 0
 //
 // There is no header and no checksum: every entry is a hint, to be checked against the batch header it points
-// to (RELIABILITY rule 4). The seal of a closed segment holds the file's CRC32C. Kafka preallocates the file
+// to. The seal of a closed segment holds the file's CRC32C. Kafka preallocates the file
 // of an active segment with zeros and leaves them there when it is killed; Load cuts them off.
 #pragma once
 

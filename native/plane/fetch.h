@@ -6,13 +6,12 @@
 // Behaviour
 //   - the first partition that has records gives at least one whole batch, whatever the limits (KIP-74)
 //   - sessions are declined: every answer has session id 0, an incremental request gets
-//   FETCH_SESSION_ID_NOT_FOUND (KIP-227)
+//     FETCH_SESSION_ID_NOT_FOUND (KIP-227)
 //   - replicas are refused with NOT_LEADER_OR_FOLLOWER: they have a listener of their own, to come
-//   - a partition without a grant is punted with its request; on the last try it gets an error, which ends
-//   the wait
-//     only when no other partition is there to wait for
+//   - a partition without a grant is punted with its request; on the last try it gets an error, which ends the
+//     wait only when no other partition is there to wait for
 //   - a Fetch that names no partition waits, so that a client with nothing to fetch doesn't spin
-//   - negative sizes and isolation levels other than 0 and 1 are INVALID_REQUEST (RELIABILITY B.2 row 50)
+//   - negative sizes and isolation levels other than 0 and 1 are INVALID_REQUEST
 //   - preferred_read_replica is -1 (this leader); node_endpoints is left out, as in Produce
 //
 // Versions: 4 isolation level, record batches v2 · 5 log start offset · 7 sessions (KIP-227) · 9 current

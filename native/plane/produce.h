@@ -3,12 +3,12 @@
 // partition, and its response.
 //
 // Behaviour
-//   - a partition's records are one record batch v2, validated whole (batch_validator.h) before the
-//   partition's lock is taken
+//   - a partition's records are one record batch v2, validated whole (batch_validator.h) before the partition's
+//     lock is taken
 //   - nothing is appended before every partition's grant was found: a request that lacks one is punted whole
-//   - internal topics are refused whatever the client calls itself (RELIABILITY B.2 row 43)
-//   - transactional batches are refused: INVALID_TXN_STATE, or TRANSACTIONAL_ID_AUTHORIZATION_FAILED without
-//   a transactional id
+//   - internal topics are refused whatever the client calls itself
+//   - transactional batches are refused: INVALID_TXN_STATE, or TRANSACTIONAL_ID_AUTHORIZATION_FAILED without a
+//     transactional id
 //   - acks=0 is never answered; an error there ends the connection, which is all a client can notice
 //   - node_endpoints (KIP-951) is left out: endpoints belong to a listener, which the plane doesn't know
 //

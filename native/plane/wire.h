@@ -2,7 +2,7 @@
 // Wire: Kafka's primitive types (KIP-482 and before) read from and written to bounded memory. The reader
 // never copies: strings and bytes are views into the frame. It never trusts a length: every count is bounded
 // by the bytes that are left, so that a peer can't make the broker allocate or loop more than it sent
-// (RELIABILITY B.2 rows 6-12). Frames belong to Connection.
+// (malformed lengths, counts and varints end the connection). Frames belong to Connection.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Goal: every version of Produce is read as Kafka's own classes write it and answered as they read it; what a
-// Produce may not carry is refused with the code that RELIABILITY B.2 names, and costs nothing but its
+// Produce may not carry is refused with the code that Kafka gives or a stricter one, and costs nothing but its
 // partition's entry.
 #include "plane/produce.h"
 

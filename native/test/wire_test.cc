@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Goal: nothing that a peer writes makes the reader leave its frame, loop beyond it or accept what Kafka's
-// grammar forbids (RELIABILITY B.2 rows 6-12); and what the writer writes, the reader reads.
+// grammar forbids; and what the writer writes, the reader reads.
 #include "plane/wire.h"
 
 #include <gtest/gtest.h>
