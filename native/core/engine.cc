@@ -131,6 +131,7 @@ Status EngineImpl::OpenDirectories() {
     Result<std::shared_ptr<LogImpl>> log = LogImpl::Open(
         context_, home.directory, found[index].tp, context_->options.defaults, home.directory->clean_start());
     if (!log.ok()) {
+      home.directory->KeepUnopened(found[index].tp);
       problems[index] =
           home.directory->path() + "/" + DirectoryName(found[index].tp) + ": " + log.status().message();
       return;
@@ -157,6 +158,16 @@ Status EngineImpl::OpenDirectories() {
         context_->options.flush_mode == FlushMode::kCommit) {
       logs[index]->Flush({});
     }
+  }
+  // A directory that is new, or was Kafka's, is varve's own from the first checkpoint on; it claims no more than is synced.
+  std::vector<std::shared_ptr<LogImpl>> opened;
+  for (const auto& [name, log] : logs_) opened.push_back(log);
+  for (const std::unique_ptr<Home>& home : homes_) {
+    if (!home->directory->foreign()) continue;
+    for (const std::shared_ptr<LogImpl>& log : opened) {
+      if (&log->directory() == home->directory.get()) log->SyncNow();
+    }
+    VARVE_TRY(StoreCheckpoints(*home->directory, opened, true));
   }
   // From here on the directories are in use: without this, a crash would look like a clean stop.
   for (const std::unique_ptr<Home>& home : homes_) VARVE_TRY(home->directory->RemoveCleanMark());

@@ -31,8 +31,9 @@ Status LogDirectory::Open() {
   lock_ = std::move(*lock);
   map_appends_ = context_->options.append_io == AppendIo::kMmap && vfs.TrustsMappedAppend(path_);
   VARVE_TRY(checkpoints_.Load());
-  // An unverified recovery point could make start-up skip bytes that need a scan. A log start can only hide
-  // records, and Kafka's own files are not vouched for by anybody.
+  // An unverified recovery point could make start-up skip bytes that need a scan, an unverified log start hide
+  // records. Kafka's own log starts are taken: nothing vouches for them, and nothing contradicts them.
+  foreign_ = !vfs.Exists(path_ + "/" + kChecksumsName);
   const LoadedCheckpoint& recovery = checkpoints_.loaded(CheckpointKind::kRecoveryPoint);
   if (recovery.trust == CheckpointTrust::kVerified) {
     for (const CheckpointEntry& entry : recovery.entries) {
@@ -40,8 +41,12 @@ Status LogDirectory::Open() {
     }
   }
   const LoadedCheckpoint& starts = checkpoints_.loaded(CheckpointKind::kLogStart);
-  for (const CheckpointEntry& entry : starts.entries)
-    log_starts_[DirectoryName(entry.topic_partition)] = entry.offset;
+  log_starts_verified_ = starts.trust == CheckpointTrust::kVerified;
+  if (log_starts_verified_ || foreign_) {
+    for (const CheckpointEntry& entry : starts.entries) {
+      log_starts_[DirectoryName(entry.topic_partition)] = entry.offset;
+    }
+  }
   checkpoints_.DropLoaded();
   Result<std::vector<uint8_t>> mark = vfs.ReadFile(path_ + "/" + kCleanShutdownName, 4096);
   clean_start_ = mark.ok() && CleanShutdownMarker::Parse(*mark).ok();
@@ -119,6 +124,12 @@ bool LogDirectory::CheckpointKnows(const TopicPartition& tp) const {
   return recovery_points_.contains(name) || log_starts_.contains(name);
 }
 
+void LogDirectory::KeepUnopened(const TopicPartition& tp) {
+  const Offsets offsets{tp, RecoveryPointOf(tp), LogStartOf(tp)};
+  std::lock_guard<std::mutex> lock(checkpoint_mutex_);
+  unopened_.push_back(offsets);
+}
+
 bool LogDirectory::VerifiesFile(const std::string& name, Bytes bytes) const {
   std::lock_guard<std::mutex> lock(checkpoint_mutex_);
   return checkpoints_.Verify(name, bytes);
@@ -134,6 +145,10 @@ Status LogDirectory::StoreCheckpoints(const std::vector<Offsets>& logs,
     if (log.log_start > 0) starts.push_back({log.tp, log.log_start});
   }
   std::lock_guard<std::mutex> lock(checkpoint_mutex_);
+  for (const Offsets& log : unopened_) {
+    if (log.recovery_point >= 0) recovery.push_back({log.tp, log.recovery_point});
+    if (log.log_start > 0) starts.push_back({log.tp, log.log_start});
+  }
   for (const auto& [name, contents] : vouched) {
     checkpoints_.Record(name, {reinterpret_cast<const uint8_t*>(contents.data()), contents.size()});
   }

@@ -56,8 +56,11 @@ class LogDirectory : public std::enable_shared_from_this<LogDirectory> {
   /// As read by Open: -1 when there is none, or when nothing vouches for it.
   int64_t RecoveryPointOf(const TopicPartition& tp) const;
   int64_t LogStartOf(const TopicPartition& tp) const;
+  /// Whether the log starts are varve's own, unchanged: what lies below them may be removed.
+  bool log_starts_verified() const { return log_starts_verified_; }
+  /// No varve has stored checkpoints here yet: the logs, if any, are Apache Kafka's.
+  bool foreign() const { return foreign_; }
   bool VerifiesFile(const std::string& name, Bytes bytes) const;
-  void DropLoaded();
   struct Offsets {
     TopicPartition tp;
     int64_t recovery_point;
@@ -67,6 +70,8 @@ class LogDirectory : public std::enable_shared_from_this<LogDirectory> {
   /// sidecar vouches for.
   Status StoreCheckpoints(const std::vector<Offsets>& logs,
                           const std::vector<std::pair<std::string, std::string>>& vouched, bool durable);
+  /// A log that could not be opened: later checkpoints say of it what the last one said.
+  void KeepUnopened(const TopicPartition& tp);
   /// Whether the checkpoint on disk knows a partition of this name (one that was deleted, maybe).
   bool CheckpointKnows(const TopicPartition& tp) const;
 
@@ -75,6 +80,8 @@ class LogDirectory : public std::enable_shared_from_this<LogDirectory> {
   const std::string path_;
   bool map_appends_ = true;
   bool clean_start_ = false;
+  bool foreign_ = false;
+  bool log_starts_verified_ = false;
   std::unique_ptr<DirectoryLock> lock_;
   std::shared_ptr<Flusher> flusher_;
 
@@ -90,6 +97,7 @@ class LogDirectory : public std::enable_shared_from_this<LogDirectory> {
   CheckpointSet checkpoints_;
   std::map<std::string, int64_t> recovery_points_;  ///< by directory name, as on disk
   std::map<std::string, int64_t> log_starts_;
+  std::vector<Offsets> unopened_;
 };
 
 }  // namespace varve

@@ -263,8 +263,9 @@ Status LogImpl::AfterCheckpoint(int64_t recovery_point) {
   if (checkpoint_truncations_ != truncations_) return Status::Ok();
   claimed_recovery_point_ = recovery_point;
   if (!std::exchange(marked_, false)) return Status::Ok();
-  // Not durable: should the removal be lost, a start scans a little more than it must.
-  return RemoveTruncationMark(site_->vfs(), path());
+  // Durably, before segments below the new log start go: the mark would move the start back to where they were.
+  VARVE_TRY(RemoveTruncationMark(site_->vfs(), path()));
+  return site_->vfs().SyncDirectory(path());
 }
 
 std::pair<std::string, std::string> LogImpl::VouchedEpochs() const {

@@ -40,6 +40,8 @@ Result<std::shared_ptr<LogImpl>> LogImpl::Open(std::shared_ptr<const EngineConte
   request.clean = clean;
   request.recovery_point = log->directory_->RecoveryPointOf(tp);
   request.log_start = log->directory_->LogStartOf(tp);
+  request.log_start_verified = log->directory_->log_starts_verified();
+  request.foreign = log->directory_->foreign();
   request.epochs_vouched = [&log, &tp](Bytes file) {
     return log->directory_->VerifiesFile(DirectoryName(tp) + "/" + kEpochCheckpointName, file);
   };

@@ -45,6 +45,7 @@ class Loader {
   }
 
   Status TidyNames(std::vector<std::string>* names);
+  bool HolesAllowed() const { return request_.foreign || request_.config.cleanup_compact; }
   Status CompleteSwaps(std::vector<std::string>* names, int64_t min_cleaned);
   Status RemoveFiles(int64_t base_offset);
   Status CollectFiles(const std::vector<std::string>& names);
@@ -206,6 +207,12 @@ Result<LoadedLog> Loader::Load() {
   snapshots_.Scan(*names);
   mark_ = ReadTruncationMark(vfs_, request_.site->path);
   loaded_.marked = mark_ >= 0;
+  // Segments wholly below the log start were on their way out; a crash may have brought some of them back.
+  while (request_.log_start_verified && mark_ < 0 && files_.size() > 1 &&
+         files_[1].base_offset <= request_.log_start) {
+    VARVE_TRY(RemoveFiles(files_.front().base_offset));
+    files_.erase(files_.begin());
+  }
   // A truncation moves the log start down too; the checkpoint may not know yet.
   log_start_ = loaded_.marked ? std::min(request_.log_start, mark_) : request_.log_start;
 
@@ -345,7 +352,7 @@ Status Loader::ScanSegment(size_t index, ScanStart start, ScanResult* result) {
   ScanOptions options;
   options.expected_offset = start.offset;
   options.segment_base_offset = file.base_offset;
-  options.gaps_allowed = request_.config.cleanup_compact;
+  options.gaps_allowed = HolesAllowed();
   IndexFeed feed{start.offsets.get(), start.times.get(), request_.config.index_interval_bytes};
   feed.max_timestamp = start.timestamps.max_timestamp;
   feed.offset_of_max = start.timestamps.offset_of_max;
@@ -419,7 +426,7 @@ Status Loader::KeepClosed(size_t index) {
     ScanOptions options;
     options.expected_offset = start.offset;
     options.segment_base_offset = file.base_offset;
-    options.gaps_allowed = request_.config.cleanup_compact;
+    options.gaps_allowed = HolesAllowed();
     Result<std::shared_ptr<const MappedSegment>> bytes = segment->Map();
     if (!bytes.ok()) return bytes.status();
     const ScanResult scan =
@@ -461,8 +468,8 @@ Status Loader::LoadUnclean() {
   for (size_t index = scan_from; index < files_.size() && !cut; ++index) {
     if (next_offset >= 0) {
       // The chain of segments: a hole is where a truncation or a lost name cut the log.
-      const bool continues = request_.config.cleanup_compact ? files_[index].base_offset >= next_offset
-                                                             : files_[index].base_offset == next_offset;
+      const bool continues = HolesAllowed() ? files_[index].base_offset >= next_offset
+                                            : files_[index].base_offset == next_offset;
       if (!continues) {
         Problem(PathOf(OffsetFileName(files_[index].base_offset, kLogSuffix)) +
                 " does not continue the log at " + std::to_string(next_offset) + "; dropped");
@@ -480,8 +487,7 @@ Status Loader::LoadUnclean() {
     kept = index + 1;
     // Zeros behind a segment that was rolled but not trimmed yet are no cut: the next one tells by its base offset. With
     // holes allowed it could not tell, so anything else there ends the log.
-    cut = request_.config.cleanup_compact && result.stop != ScanStop::kEnd &&
-          result.stop != ScanStop::kZeroFill;
+    cut = HolesAllowed() && result.stop != ScanStop::kEnd && result.stop != ScanStop::kZeroFill;
   }
   for (size_t index = kept; index < files_.size(); ++index) {
     loaded_.truncated_bytes += files_[index].size;

@@ -30,6 +30,10 @@ struct LoadRequest {
   int64_t recovery_point = -1;
   /// From the checkpoint, -1: none.
   int64_t log_start = -1;
+  bool log_start_verified = false;
+  /// No varve wrote here before. Kafka's compaction leaves holes between batches and at the end of segments, and nothing but
+  /// the batches tells where.
+  bool foreign = false;
   /// Whether something vouches for the bytes of the leader epoch checkpoint.
   std::function<bool(Bytes)> epochs_vouched;
   int64_t producer_id_expiration_ms = 0;

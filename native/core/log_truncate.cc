@@ -14,9 +14,9 @@ Status LogImpl::TruncateTo(int64_t offset) {
   if (closed()) return Status(Code::kClosed, path() + " is closed");
   if (offset < 0) return Status(Code::kInvalid, "cannot truncate to " + std::to_string(offset));
   if (offset >= log_end_.offset()) return Status::Ok();
-  const std::shared_ptr<const SegmentList> list = segments_.Load();
-  if (offset <= list->first()->base_offset()) return TruncateFullyAndStartAt(offset);
+  if (offset <= segments_.Load()->first()->base_offset()) return TruncateFullyAndStartAt(offset);
   std::lock_guard<std::mutex> files(files_mutex_);
+  const std::shared_ptr<const SegmentList> list = segments_.Load();
 
   // Where to cut: before the batch that holds the offset. With the target inside a batch the log ends before
   // it.
@@ -52,9 +52,10 @@ Status LogImpl::TruncateTo(int64_t offset) {
     doomed_.push_back({(*list)[doomed], 0});
     names_changed = true;
   }
+  // In this order: a seal, or a later segment, that came back after the bytes were cut would not fit them.
+  if (names_changed) VARVE_TRY(site_->vfs().SyncDirectory(path()));
   Result<std::shared_ptr<Segment>> truncated = cut->Truncate(position, end_offset, config_);
   if (!truncated.ok()) return truncated.status();
-  if (names_changed) VARVE_TRY(site_->vfs().SyncDirectory(path()));
 
   std::vector<std::shared_ptr<Segment>> segments(list->all().begin(),
                                                  list->all().begin() + static_cast<long>(index));

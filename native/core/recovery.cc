@@ -91,8 +91,13 @@ ScanResult ScanBatches(Bytes bytes, const ScanOptions& options, const ScanVisito
     BatchHeader header;
     ScanStop stop = JudgeBatch(rest, options.verify_crc, &header);
     if (stop == ScanStop::kEnd) {
-      const bool continues = options.gaps_allowed ? header.base_offset >= result.next_offset
-                                                  : header.base_offset == result.next_offset;
+      bool continues = header.base_offset == result.next_offset;
+      if (header.base_offset > result.next_offset) {
+        BatchHeader next;
+        continues = JudgeBatch(rest.subspan(header.SizeBytes()), options.verify_crc, &next) == ScanStop::kEnd
+                        ? next.base_offset >= header.NextOffset()
+                        : options.gaps_allowed;
+      }
       if (!continues || header.LastOffset() - options.segment_base_offset > kRelativeOffsetMax) {
         stop = ScanStop::kOffsetGap;
       }

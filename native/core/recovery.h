@@ -34,11 +34,12 @@ enum class ScanStop : uint8_t {
 const char* ScanStopName(ScanStop stop);
 
 struct ScanOptions {
-  /// What the first batch's base offset has to be (with gaps_allowed: at least).
+  /// What the first batch's base offset has to be; at least, where there are holes.
   int64_t expected_offset = 0;
   /// Offsets are relative to it in the indexes: the last offset of each batch is at most 2^31-1 above.
   int64_t segment_base_offset = 0;
-  /// Compaction leaves holes between batches; elsewhere a hole is a damaged base offset.
+  /// A hole in the offsets, as compaction leaves it, is taken for one where the next batch lies behind it: a changed
+  /// base offset would overlap that. In front of the last batch only with this: there the two look alike.
   bool gaps_allowed = false;
   /// False only where a seal or a clean stop vouches for the bytes.
   bool verify_crc = true;

@@ -121,12 +121,10 @@ Segment::Segment(std::shared_ptr<const LogSite> site, int64_t base_offset, uint3
     : site_(std::move(site)),
       base_offset_(base_offset),
       id_(NextSegmentId()),
-      gaps_allowed_(config.cleanup_compact),
       size_(size),
       next_offset_(next_offset),
       has_file_(false),
-      verifier_(site_->PathOf(OffsetFileName(base_offset, kLogSuffix)), base_offset, trusted_from,
-                gaps_allowed_),
+      verifier_(site_->PathOf(OffsetFileName(base_offset, kLogSuffix)), base_offset, trusted_from),
       capacity_(0),
       segment_bytes_(0),
       index_bytes_max_(config.segment_index_bytes),
@@ -289,7 +287,7 @@ Status Segment::LoadSeal() {
 Status Segment::Verify(const MappedSegment& bytes, uint32_t from, uint32_t to) {
   if (verifier_.AllTrusted()) return Status::Ok();
   VARVE_TRY(EnsureSealLooked());
-  return verifier_.Check(Published(bytes), from, to);
+  return verifier_.Check(Published(bytes), from, to, next_offset());
 }
 
 Status Segment::BatchAt(const MappedSegment& bytes, uint32_t position, uint32_t limit, BatchHeader* header) {

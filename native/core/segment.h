@@ -234,7 +234,6 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   const std::shared_ptr<const LogSite> site_;
   const int64_t base_offset_;
   const uint64_t id_;
-  const bool gaps_allowed_;
   std::atomic<uint32_t> size_;
   std::atomic<int64_t> next_offset_;
   std::atomic<bool> has_file_;

@@ -8,12 +8,10 @@
 
 namespace varve {
 
-SegmentVerifier::SegmentVerifier(std::string name, int64_t base_offset, uint32_t trusted_from,
-                                 bool gaps_allowed)
+SegmentVerifier::SegmentVerifier(std::string name, int64_t base_offset, uint32_t trusted_from)
     : name_(std::move(name)),
       base_offset_(base_offset),
       trusted_from_(trusted_from),
-      gaps_allowed_(gaps_allowed),
       all_trusted_(trusted_from == 0) {}
 
 void SegmentVerifier::SetSeal(const Seal& seal) {
@@ -37,12 +35,12 @@ bool SegmentVerifier::BlockVerified(uint32_t block) const {
   return (verified_blocks_[block / 64].load(std::memory_order_acquire) >> (block % 64) & 1) != 0;
 }
 
-Status SegmentVerifier::Check(Bytes bytes, uint32_t from, uint32_t to) {
+Status SegmentVerifier::Check(Bytes bytes, uint32_t from, uint32_t to, int64_t next_offset) {
   to = std::min<uint32_t>({to, trusted_from_, static_cast<uint32_t>(bytes.size())});
   if (from >= to) return Status::Ok();
   if (from < sealed_bytes_) VARVE_TRY(CheckBlocks(bytes, from, std::min(to, sealed_bytes_)));
   if (to <= sealed_bytes_) return Status::Ok();
-  return CheckBatches(bytes, std::max(from, sealed_bytes_), to);
+  return CheckBatches(bytes, std::max(from, sealed_bytes_), to, next_offset);
 }
 
 Status SegmentVerifier::CheckBlocks(Bytes bytes, uint32_t from, uint32_t to) {
@@ -61,7 +59,7 @@ Status SegmentVerifier::CheckBlocks(Bytes bytes, uint32_t from, uint32_t to) {
   return Status::Ok();
 }
 
-Status SegmentVerifier::CheckBatches(Bytes bytes, uint32_t from, uint32_t to) {
+Status SegmentVerifier::CheckBatches(Bytes bytes, uint32_t from, uint32_t to, int64_t next_offset) {
   std::lock_guard<std::mutex> lock(mutex_);
   uint32_t position = from;
   while (position < to) {
@@ -81,18 +79,16 @@ Status SegmentVerifier::CheckBatches(Bytes bytes, uint32_t from, uint32_t to) {
     if (header.SizeBytes() > rest.size())
       return Corrupt(position, "the batch runs past the end of the segment");
     if (!VerifyCrc(rest.first(header.SizeBytes()))) return Corrupt(position, "batch CRC mismatch");
+    // Base offsets lie outside the CRC. Compaction leaves holes, so they need not follow each other; but one that was
+    // changed overlaps the batch before or behind it, or ends beyond the segment.
     const bool joins = before != nullptr && before->to == position;
-    const int64_t expected = joins ? before->next_offset : base_offset_;
-    const bool exact = (joins || position == 0) && !gaps_allowed_;
-    if (exact ? header.base_offset != expected : header.base_offset < expected) {
-      return Corrupt(position, "base offset does not continue the segment");
-    }
-    // The next batch's base offset lies outside every CRC too, but both can't have moved alike.
     const uint32_t end = position + static_cast<uint32_t>(header.SizeBytes());
     BatchHeader next;
-    if (end < bytes.size() && ParseBatchHeader(bytes.subspan(end), &next) == BatchError::kOk &&
-        (gaps_allowed_ ? next.base_offset < header.NextOffset() : next.base_offset != header.NextOffset())) {
-      return Corrupt(end, "base offset does not continue the segment");
+    const bool has_next =
+        end < bytes.size() && ParseBatchHeader(bytes.subspan(end), &next) == BatchError::kOk;
+    if (header.base_offset < (joins ? before->next_offset : base_offset_) ||
+        header.NextOffset() > (has_next ? next.base_offset : next_offset)) {
+      return Corrupt(position, "the base offset does not continue the segment");
     }
     AddRange({position, end, header.NextOffset()});
     position = end;

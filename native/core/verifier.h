@@ -23,9 +23,8 @@ namespace varve {
 
 class SegmentVerifier {
  public:
-  /// Bytes at and behind `trusted_from` need no check. `name` is the file's, for messages. With gaps_allowed
-  /// (compacted) batches need not follow each other without holes.
-  SegmentVerifier(std::string name, int64_t base_offset, uint32_t trusted_from, bool gaps_allowed);
+  /// Bytes at and behind `trusted_from` need no check. `name` is the file's, for messages.
+  SegmentVerifier(std::string name, int64_t base_offset, uint32_t trusted_from);
 
   /// The blocks that `seal` covers are checked against it. Before the first Check.
   void SetSeal(const Seal& seal);
@@ -33,8 +32,8 @@ class SegmentVerifier {
   bool AllTrusted() const { return all_trusted_.load(std::memory_order_acquire); }
 
   /// Whether [from, to) of `bytes` may be served; `bytes` is the segment as published. `from` is a batch
-  /// boundary (a sealed segment does not mind), `to` need not be one.
-  Status Check(Bytes bytes, uint32_t from, uint32_t to);
+  /// boundary  /// (a sealed segment does not mind), `to` need not be one. No batch reaches to `next_offset` or beyond.
+  Status Check(Bytes bytes, uint32_t from, uint32_t to, int64_t next_offset);
 
   /// Everything is good from here on (a scan has seen all of it).
   void TrustAll();
@@ -49,7 +48,7 @@ class SegmentVerifier {
   static constexpr size_t kRangesMax = 1024;
 
   Status CheckBlocks(Bytes bytes, uint32_t from, uint32_t to);
-  Status CheckBatches(Bytes bytes, uint32_t from, uint32_t to);
+  Status CheckBatches(Bytes bytes, uint32_t from, uint32_t to, int64_t next_offset);
   Status Corrupt(uint64_t position, const std::string& what) const;
   bool BlockVerified(uint32_t block) const;
   void AddRange(const Range& range);
@@ -57,7 +56,6 @@ class SegmentVerifier {
   const std::string name_;
   const int64_t base_offset_;
   const uint32_t trusted_from_;
-  const bool gaps_allowed_;
   std::atomic<bool> all_trusted_;
 
   std::mutex mutex_;

@@ -85,11 +85,15 @@ TEST_F(ScanTest, FindsGoodBatchesEvenBehindADamagedLength) {
   EXPECT_EQ(result.valid_bytes, batch_bytes_);
 }
 
-TEST_F(ScanTest, TakesAHoleOnlyWhereCompactionMakesHoles) {
+TEST_F(ScanTest, TakesAHoleForCompactionsWhenTheNextBatchLiesBehindIt) {
   AppendTo(&image_, Stored(MakeBatch(1, 40, 9), 20));
+  // The last batch: a changed base offset would look the same.
   EXPECT_EQ(Scan().stop, ScanStop::kOffsetGap);
   EXPECT_EQ(Scan(0, true).stop, ScanStop::kEnd);
   EXPECT_EQ(Scan(0, true).next_offset, 21);
+  AppendTo(&image_, Stored(MakeBatch(1, 40, 9), 21));
+  EXPECT_EQ(Scan().stop, ScanStop::kEnd);
+  EXPECT_EQ(Scan().next_offset, 22);
 }
 
 TEST_F(ScanTest, NeverGoesBackInOffsets) {
