@@ -161,8 +161,10 @@ export async function ensureTopic(address, partitions) {
   return code === 0
 }
 
-/** Produces with acks=all to every partition until stop(). Errors end a producer: the power went. */
+/** Produces with acks=all to every partition until stop(). An error ends a producer: right once the power went, else a failure. */
 export class Producers {
+  /** The first error, null: none. */
+  failure = null
   #stopped = false
   #connections = []
 
@@ -187,7 +189,11 @@ export class Producers {
               topicData: [{ name: TOPIC, partitionData: [{ index: partition, records: encodeBatch({ records }) }] }],
             })
             const produced = reply?.responses[0].partitionResponses[0]
-            if (produced === undefined || produced.errorCode !== 0) return
+            if (produced === undefined) return
+            if (produced.errorCode !== 0) {
+              this.failure ??= `Produce failed with ${produced.errorCode}`
+              return
+            }
             ledger.acknowledge(partition, cycle, Number(produced.baseOffset), base, count)
           }
         }

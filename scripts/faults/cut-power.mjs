@@ -12,7 +12,7 @@ import { BrokerChild, checkBroker, ensureTopic, Producers } from './broker-child
 import { LoopFileSystem, ShutdownFlag } from './loop-file-system.mjs'
 import { Random, readOptions } from './options.mjs'
 import { Ledger } from './records.mjs'
-import { checkDirectory, enterLines, WriterChild } from './writer-child.mjs'
+import { checkDirectory, collectGarbage, enterLines, WriterChild } from './writer-child.mjs'
 
 const options = readOptions('cut-power.mjs [--cuts N] [--seed N] [--seconds N]', {
   cuts: 200,
@@ -28,7 +28,7 @@ const UNSYNCED_LOST = /does not continue the log at \d+; dropped$/
 /** Cuts until the data of an engine or broker is thrown away: more would not fit. */
 const DIRECTORY_CUTS = 15
 
-const figures = { cuts: 0, acks: 0, records: 0, afterLogFlush: 0, brokerCuts: 0 }
+const figures = { cuts: 0, acks: 0, brokerAcks: 0, records: 0, afterLogFlush: 0, brokerCuts: 0 }
 let passed = 0
 let failed = 0
 
@@ -81,8 +81,13 @@ async function cut(disk, dir, random) {
   await disk.cutPower(logFlush ? ShutdownFlag.logFlush : ShutdownFlag.noLogFlush)
 }
 
-function remount(disk) {
-  disk.unmount()
+async function remount(disk) {
+  // The descriptors of an engine that was closed here go with its collected objects.
+  for (let triesLeft = 100; !disk.tryUnmount(); triesLeft--) {
+    if (triesLeft === 0) disk.unmount()
+    collectGarbage()
+    await sleep(10)
+  }
   disk.mount()
 }
 
@@ -96,7 +101,7 @@ async function cutEngine(disk, subject, cycle, random, children) {
   await cut(disk, subject.dir, random)
   const { signal, failure, lines } = await child.kill()
   enterLines(subject.ledger, cycle, lines, 'd')
-  remount(disk)
+  await remount(disk)
   // It may have met the dead disk: an error, or a page that could not be had (SIGBUS).
   const endedByCut = signal === 'SIGKILL' || signal === 'SIGBUS' || /\b(IO|EIO|Input\/output)\b/.test(failure)
   if (!endedByCut) throw new Error(`the child ended by itself (${signal}): ${failure}`)
@@ -114,16 +119,18 @@ async function cutBroker(disk, subject, cycle, random) {
     figures.records += await checkBroker(broker.address, PARTITIONS, subject.ledger)
     producers = new Producers(broker.address, { partitions: PARTITIONS, cycle, random, ledger: subject.ledger })
     await sleep(20 + random.next() * RUN_MS_MAX)
+    if (producers.failure !== null) throw new Error(`before the cut: ${producers.failure}`)
     await cut(disk, subject.dir, random)
   } finally {
     await broker.kill()
     producers?.stop()
   }
-  remount(disk)
+  await remount(disk)
 }
 
 async function finish(subject, isBroker) {
   figures.acks += subject.ledger.acks
+  if (isBroker) figures.brokerAcks += subject.ledger.acks
   // A broker's last cut has not been looked at yet.
   if (isBroker && subject.cuts > 0) {
     try {
@@ -164,7 +171,7 @@ try {
       failed++
       process.stderr.write(`cut ${cycle} of seed ${options.seed}: ${error.stack}\n`)
       // The next one starts afresh, on a file system that is alive.
-      remount(disk)
+      await remount(disk)
       subject.renew()
     }
     figures.cuts++
@@ -176,10 +183,15 @@ try {
   for (const child of children) await child.kill()
   disk.dispose()
 }
+// A loop that acknowledges nothing shows nothing.
+if (figures.acks === figures.brokerAcks || (figures.brokerCuts > 2 && figures.brokerAcks === 0)) {
+  failed++
+  process.stderr.write('nothing was acknowledged: nothing was shown\n')
+}
 const seconds = (Date.now() - startedMs) / 1000
 process.stdout.write(
   `${figures.cuts} cuts in ${seconds.toFixed(1)} s (${(figures.cuts / seconds).toFixed(1)} a second), ${figures.brokerCuts} of a broker, ` +
-    `${figures.afterLogFlush} with the journal committed, ${figures.acks} durable acknowledgements, ${figures.records} records read back, ` +
+    `${figures.afterLogFlush} with the journal committed, ${figures.acks} durable acknowledgements (${figures.brokerAcks} by the broker), ${figures.records} records read back, ` +
     `seed ${options.seed}\n`,
 )
 process.stdout.write(`${passed} passed, ${failed} failed\n`)

@@ -3,14 +3,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { openEngine } from '../../dist/storage/index.js'
 
 const TOPIC = 'written'
 setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc')
+export const collectGarbage = runInNewContext('gc')
 
 export class WriterChild {
   #child
@@ -71,16 +70,6 @@ export function enterLines(ledger, cycle, lines, kinds) {
  * to tell of; anything else is a failure.
  */
 export async function checkDirectory(dir, logs, ledger, expected = /^$/) {
-  try {
-    return await checkedRecords(dir, logs, ledger, expected)
-  } finally {
-    // Descriptors of a closed engine's logs go with their objects, in a later turn: the file system is unmounted next.
-    collectGarbage()
-    await setImmediate()
-  }
-}
-
-async function checkedRecords(dir, logs, ledger, expected) {
   const engine = await openEngine({ dir, log: { fileDeleteDelayMs: 0 } })
   try {
     const problems = [

@@ -7,7 +7,8 @@ import { KafkaError } from '../errors.ts'
 import type { DataPlane } from '../partition/data-plane.ts'
 import { kafkaErrorOf, type LocalPartition } from '../partition/local-partition.ts'
 import type { NativePartitionConfig } from '../storage/native.ts'
-import type { Seams } from '../util/seams.ts'
+import { StorageError } from '../storage/storage-error.ts'
+import type { Seams, TimerHandle } from '../util/seams.ts'
 import { randomUuid, uuidBytes } from '../util/uuid.ts'
 import { type BrokerConfig, checkTopicConfigs, TopicConfig } from './config/config.ts'
 
@@ -51,6 +52,8 @@ const PREFIX = '/topics/'
 const NAME = /^[a-zA-Z0-9._-]{1,249}$/
 /** Of one topic. Beyond it a typing error would fill the disk's inodes. */
 const PARTITIONS_MAX = 100_000
+/** How often partitions that found no space when they were opened are tried again. */
+const REOPEN_MS = 1000
 export const INTERNAL_TOPICS: ReadonlySet<string> = new Set([
   '__consumer_offsets',
   '__transaction_state',
@@ -69,6 +72,9 @@ export class Topics {
   readonly #byId = new Map<string, Topic>()
   readonly #deletedListeners: Array<(name: string) => void> = []
   #watch: { cancel(): void } | undefined
+  // Partitions that a full disk has no directory for yet, as topic to indexes. Other failures stay until a restart.
+  readonly #withoutSpace = new Map<string, Set<number>>()
+  #reopening: TimerHandle | undefined
 
   constructor(options: {
     store: MetadataStore
@@ -96,6 +102,8 @@ export class Topics {
 
   close(): void {
     this.#watch?.cancel()
+    this.#reopening?.cancel()
+    this.#withoutSpace.clear()
     const stopping = new KafkaError('NOT_LEADER_OR_FOLLOWER', 'the broker is stopping')
     for (const topic of this.#byName.values()) for (const partition of topic.partitions) partition?.close(stopping)
   }
@@ -239,6 +247,8 @@ export class Topics {
       })
     const partitions = [...(old?.partitions ?? [])]
     for (const partition of partitions) partition?.setConfig(partitionConfig)
+    for (const index of this.#withoutSpace.get(name) ?? [])
+      partitions[index] = this.#openPartition(name, index, record, partitionConfig, minInsyncReplicas)
     while (partitions.length < record.partitions)
       partitions.push(this.#openPartition(name, partitions.length, record, partitionConfig, minInsyncReplicas))
     const topic: Topic = {
@@ -270,10 +280,35 @@ export class Topics {
         isr: [this.#nodeId],
         minInsyncReplicas,
       })
+      this.#withoutSpace.get(name)?.delete(index)
       return partition
     } catch (error) {
+      if (error instanceof StorageError && error.code === 'NO_SPACE') {
+        if (this.#waitForSpace(name, index)) return null
+      } else {
+        this.#withoutSpace.get(name)?.delete(index)
+      }
       this.#log.error({ err: error, topic: name, partition: index }, 'partition is offline')
       return null
+    }
+  }
+
+  /** Tries again in a while; true: it was waiting already. */
+  #waitForSpace(name: string, index: number): boolean {
+    const indexes = this.#withoutSpace.get(name) ?? new Set()
+    this.#withoutSpace.set(name, indexes)
+    this.#reopening ??= this.#seams.timers.after(REOPEN_MS, () => this.#reopen())
+    if (indexes.has(index)) return true
+    indexes.add(index)
+    return false
+  }
+
+  #reopen(): void {
+    this.#reopening = undefined
+    for (const [name, indexes] of [...this.#withoutSpace]) {
+      const entry = this.#store.get(PREFIX + name)
+      if (entry === undefined || indexes.size === 0) this.#withoutSpace.delete(name)
+      else this.#put(name, JSON.parse(entry.value) as TopicRecord)
     }
   }
 
@@ -282,6 +317,7 @@ export class Topics {
     if (topic === undefined) return
     this.#byName.delete(name)
     this.#byId.delete(topic.id)
+    this.#withoutSpace.delete(name)
     this.#plane.removeTopic(name)
     const gone = new KafkaError('UNKNOWN_TOPIC_OR_PARTITION')
     topic.partitions.forEach((partition, index) => {
