@@ -54,6 +54,7 @@ void ConnectionImpl::Close() {
     if (slot.fetch != nullptr) CancelFetch(slot.fetch.get());
   }
   TakeFinished();
+  loop_->Retire(this);
   while (!slots_.empty()) {
     Slot& slot = slots_.front();
     if (slot.produce != nullptr) shard_->produce_requests.Put(std::move(slot.produce));

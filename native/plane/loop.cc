@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plane/loop.h"
 
+#include <algorithm>
+
 #include "plane/loop_impl.h"
 #include "plane/waiters.h"
 
@@ -36,8 +38,20 @@ bool LoopImpl::Enqueue(std::shared_ptr<LoopConnection> connection) {
   // While it is set the mailbox, or a Turn, holds a reference: the one given here is never the last to go.
   if (connection->posted_.exchange(true)) return false;
   std::lock_guard lock(mutex_);
+  if (connection->retired_) return false;
   mailbox_.push_back(std::move(connection));
   return !std::exchange(wake_requested_, true);
+}
+
+void LoopImpl::Retire(LoopConnection* connection) {
+  std::shared_ptr<LoopConnection> held;  // let go of without the lock
+  std::lock_guard lock(mutex_);
+  connection->retired_ = true;
+  const auto found = std::find_if(mailbox_.begin(), mailbox_.end(),
+                                  [&](const auto& posted) { return posted.get() == connection; });
+  if (found == mailbox_.end()) return;
+  held = std::move(*found);
+  mailbox_.erase(found);
 }
 
 void LoopImpl::Post(const std::shared_ptr<Connection>& connection) {

@@ -60,6 +60,7 @@ class LoopConnection : public Connection {
  private:
   std::atomic<ParkedRequest*> finished_{nullptr};
   std::atomic<bool> posted_{false};
+  bool retired_ = false;  // guarded by the loop's mutex_
   bool in_ready_ = false;
 };
 
@@ -74,6 +75,8 @@ class LoopImpl final : public Loop {
   /// Puts the connection into the mailbox unless it is there. True: the caller has to call Wake().
   bool Enqueue(std::shared_ptr<LoopConnection> connection);
   void Wake() const { wake_(); }
+  /// A closed connection leaves the mailbox for good: there it would keep its loop, and itself, alive. Owner thread.
+  void Retire(LoopConnection* connection);
   /// Makes the next Turn() do the sweeps, soon. Any thread.
   void RequestTurn();
 

@@ -81,7 +81,12 @@ PartitionImpl::PartitionImpl(std::shared_ptr<Log> log, FlushMode flush_mode)
   high_watermark_.Store(position.ok() ? *position : LogPosition{start, start, 0});
 }
 
-PartitionImpl::~PartitionImpl() { log_->SetListener(nullptr); }
+PartitionImpl::~PartitionImpl() {
+  log_->SetListener(nullptr);
+  // Only the broker's own appends can be left: requests hold their partitions.
+  Completions completions;
+  CompleteAllAcks(KafkaError::kNotLeaderOrFollower, &completions);
+}
 
 PartitionInfo PartitionImpl::Info() const {
   PartitionInfo info{};

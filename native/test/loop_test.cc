@@ -40,16 +40,22 @@ TEST(Loop, NamesAConnectionOnceAndOnlyWhenItHasNews) {
   EXPECT_TRUE(bed.Turn().empty());
 }
 
-TEST(Loop, KeepsAConnectionAliveWhileItIsInTheMailbox) {
+TEST(Loop, KeepsAConnectionAliveInTheMailboxUntilItIsClosed) {
   Bed bed;
   auto connection = bed.Connect();
   std::weak_ptr<Connection> weak = connection;
   bed.loop->Post(connection);
-  connection->Close();
   connection = nullptr;
-  EXPECT_FALSE(weak.expired());
-  EXPECT_TRUE(bed.Turn().empty()) << "a closed one has no news";
-  EXPECT_TRUE(weak.expired());
+  ASSERT_FALSE(weak.expired());
+  weak.lock()->Close();
+  EXPECT_TRUE(weak.expired()) << "no Turn may come any more";
+  EXPECT_TRUE(bed.Turn().empty());
+  auto closed = bed.Connect();
+  closed->Close();
+  weak = closed;
+  bed.loop->Post(closed);
+  closed = nullptr;
+  EXPECT_TRUE(weak.expired()) << "and nobody posts it again";
 }
 
 TEST(Loop, TellsTheEarliestDeadlineOfAllItsConnections) {

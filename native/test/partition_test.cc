@@ -309,6 +309,19 @@ TEST_F(CommitTest, MayGoWhileItsLogIsStillBeingSynced) {
   bed.Step();
 }
 
+TEST_F(CommitTest, CallsALocalAppenderBackWhenItsTopicOrItsPartitionGoes) {
+  std::vector<KafkaError> errors;
+  const auto done = [&](const PartitionAppend& result) { errors.push_back(result.error); };
+  partition->AppendLocal(MakeBatch(), -1, kNow, done);
+  bed.plane->RemoveTopic("t");
+  EXPECT_EQ(errors, std::vector<KafkaError>{KafkaError::kUnknownTopicOrPartition});
+  bed.Turn();
+  partition->AppendLocal(MakeBatch(), -1, kNow, done);
+  partition = nullptr;
+  ASSERT_EQ(errors.size(), 2u);
+  EXPECT_EQ(errors[1], KafkaError::kNotLeaderOrFollower);
+}
+
 TEST(OsMode, AcknowledgesAndShowsAtOnceWithoutASync) {
   Bed bed(FlushMode::kOs);
   auto partition = bed.AddPartition(0);

@@ -22,6 +22,9 @@
 #include "plane/wire.h"
 #include "test/batch_fixtures.h"
 
+// Specs are written with the fields that matter to a test, and no others.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 namespace varve::test {
 
 inline constexpr TopicId kTopicId = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
