@@ -166,6 +166,7 @@ export class Producers {
   /** The first error, null: none. */
   failure = null
   #stopped = false
+  #counting = true
   #connections = []
 
   constructor(address, { partitions, cycle, random, ledger }) {
@@ -194,12 +195,17 @@ export class Producers {
               this.failure ??= `Produce failed with ${produced.errorCode}`
               return
             }
-            ledger.acknowledge(partition, cycle, Number(produced.baseOffset), base, count)
+            if (this.#counting) ledger.acknowledge(partition, cycle, Number(produced.baseOffset), base, count)
           }
         }
         await Promise.all(Array.from({ length: IN_FLIGHT }, one))
       })
     }
+  }
+
+  /** What is acknowledged from now on counts for nothing. */
+  stopCounting() {
+    this.#counting = false
   }
 
   stop() {

@@ -44,14 +44,6 @@ export class LoopFileSystem {
     this.#mounted = true
   }
 
-  /** False: somebody still has a file open there. */
-  tryUnmount() {
-    const { status, stderr } = spawnSync('umount', [this.dir], { encoding: 'utf8' })
-    if (status !== 0 && !stderr.includes('busy')) throw new Error(`umount ${this.dir}: ${stderr.trim()}`)
-    this.#mounted = status !== 0
-    return status === 0
-  }
-
   unmount() {
     run('umount', this.dir)
     this.#mounted = false

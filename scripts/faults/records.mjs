@@ -56,8 +56,15 @@ export class Ledger {
     this.#startLimits.set(log, Math.max(offset, this.#startLimits.get(log) ?? 0))
   }
 
-  logs() {
-    return [...new Set([...this.#acked.keys(), ...this.#startLimits.keys()])]
+  toJSON() {
+    return { acked: [...this.#acked], startLimits: [...this.#startLimits] }
+  }
+
+  static fromJSON({ acked, startLimits }) {
+    const ledger = new Ledger()
+    ledger.#acked = new Map(acked)
+    ledger.#startLimits = new Map(startLimits)
+    return ledger
   }
 
   /**

@@ -3,13 +3,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { openEngine } from '../../dist/storage/index.js'
 
 const TOPIC = 'written'
-setFlagsFromString('--expose-gc')
-export const collectGarbage = runInNewContext('gc')
 
 export class WriterChild {
   #child
@@ -45,11 +41,16 @@ export class WriterChild {
     return this.#opened
   }
 
+  /** What has come from it so far. */
+  said() {
+    return this.#lines.slice(0, this.#lines.lastIndexOf('\n') + 1).split('\n')
+  }
+
   /** SIGKILL, then { code, signal, failure, lines }: everything that it had said. */
   async kill() {
     this.#child.kill('SIGKILL')
     const [code, signal] = await this.#closed
-    const lines = this.#lines.slice(0, this.#lines.lastIndexOf('\n') + 1).split('\n')
+    const lines = this.said()
     const failure = lines.find((line) => line.startsWith('e '))?.slice(2) ?? this.#stderr
     return { code, signal, failure, lines }
   }
@@ -92,4 +93,24 @@ export async function checkDirectory(dir, logs, ledger, expected = /^$/) {
   } finally {
     await engine.close()
   }
+}
+
+/** checkDirectory() in a process of its own: with its end no file is open any more, and the file system can be unmounted. */
+export async function checkElsewhere(dir, logs, ledger, expected) {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'engine-checker.mjs')], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    stderr += text
+  })
+  child.stdin.on('error', () => {})
+  child.stdin.end(JSON.stringify({ dir, logs, ledger, expected: expected.source }))
+  const [code, signal] = await once(child, 'close')
+  if (code !== 0) throw new Error(stderr.trim() || `the check ended by ${signal}`)
+  return Number(stdout)
 }

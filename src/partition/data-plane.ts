@@ -12,6 +12,7 @@ import {
   type NativeTopicGrant,
   native,
 } from '../storage/native.ts'
+import { StorageError } from '../storage/storage-error.ts'
 import type { Clock, TimerHandle, Timers } from '../util/seams.ts'
 import { LocalPartition } from './local-partition.ts'
 
@@ -50,7 +51,7 @@ export class DataPlane {
   openPartition(topic: string, index: number, config: NativePartitionConfig, topicId?: string): LocalPartition {
     let known = ''
     if (topicId !== undefined && this.#engine.findLog(topic, index) !== null) {
-      known = this.#engine.readTopicId(topic, index)
+      known = this.#knownTopicId(topic, index)
       if (known !== '' && known !== topicId) this.#engine.deleteLog(topic, index)
     }
     const log = this.#engine.openLog(topic, index, config.log)
@@ -58,6 +59,19 @@ export class DataPlane {
     const opened: NativePartition = this.#plane.publishPartition(log)
     opened.setConfig(config)
     return new LocalPartition(topic, index, opened, this.#clock)
+  }
+
+  /**
+   * '' when there is none, or none that can be read: the file is not synced when it is made, so a power cut may leave it empty beside
+   * records that were. A deleted topic's directory lost its name durably, so what is here belongs to the topic that is opened.
+   */
+  #knownTopicId(topic: string, index: number): string {
+    try {
+      return this.#engine.readTopicId(topic, index)
+    } catch (error) {
+      if (error instanceof StorageError && error.code === 'CORRUPT') return ''
+      throw error
+    }
   }
 
   /** Takes the partition's records away. Waiters were ended by LocalPartition.close() before. */
