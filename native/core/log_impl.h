@@ -142,6 +142,9 @@ class LogImpl final : public Log,
 
   // log_truncate.cc
   Status EndAt(std::vector<std::shared_ptr<Segment>> segments, const LogPosition& end);
+  Status RemoveSegments(const SegmentList& list, size_t from, bool names_changed);
+  Status Checked(Status status);
+  Status Offline(Status status);
   void RetireExpired(int64_t now_ms);
   void RetireBelowStart();
 

@@ -155,6 +155,7 @@ Status LogImpl::Read(int64_t offset, const LogPosition& bound, const ReadOptions
   out->segment = std::move(found.bytes);
   out->position = position;
   out->bytes = static_cast<uint32_t>(bytes);
+  out->limit = found.limit;
   return Status::Ok();
 }
 

@@ -38,29 +38,25 @@ Status LogImpl::TruncateTo(int64_t offset) {
     }
   }
 
-  // A recovery point or a seal that claims more than what stays must not outlive the cut: bytes appended
-  // behind it are new.
+  // A recovery point or a seal that claims more than what stays must not outlive the cut: bytes appended behind it are new.
   if (claimed_recovery_point_ > end_offset || log_start_offset() > end_offset) {
-    VARVE_TRY(WriteTruncationMark(site_->vfs(), path(), end_offset));
+    VARVE_TRY(Checked(WriteTruncationMark(site_->vfs(), path(), end_offset)));
     marked_ = true;
   }
   bool names_changed = false;
-  VARVE_TRY(cut->RemoveSeal(&names_changed));
-  for (size_t doomed = list->size(); --doomed > index;) {
-    if (!(*list)[doomed]->has_file()) continue;
-    VARVE_TRY((*list)[doomed]->MarkDeleted());
-    doomed_.push_back({(*list)[doomed], 0});
-    names_changed = true;
-  }
+  VARVE_TRY(Checked(cut->RemoveSeal(&names_changed)));
   // In this order: a seal, or a later segment, that came back after the bytes were cut would not fit them.
-  if (names_changed) VARVE_TRY(site_->vfs().SyncDirectory(path()));
-  Result<std::shared_ptr<Segment>> truncated = cut->Truncate(position, end_offset, config_);
-  if (!truncated.ok()) return truncated.status();
+  const Status removed = RemoveSegments(*list, index + 1, names_changed);
+  if (!removed.ok()) return removed;
+  Status cut_status;
+  Result<std::shared_ptr<Segment>> truncated = cut->Truncate(position, end_offset, config_, &cut_status);
+  if (!truncated.ok()) return Checked(truncated.status());
 
   std::vector<std::shared_ptr<Segment>> segments(list->all().begin(),
                                                  list->all().begin() + static_cast<long>(index));
   segments.push_back(std::move(*truncated));
-  return EndAt(std::move(segments), {end_offset, cut->base_offset(), position});
+  const Status ended = EndAt(std::move(segments), {end_offset, cut->base_offset(), position});
+  return cut_status.ok() ? ended : Offline(cut_status);
 }
 
 Status LogImpl::TruncateFullyAndStartAt(int64_t offset) {
@@ -68,23 +64,46 @@ Status LogImpl::TruncateFullyAndStartAt(int64_t offset) {
   if (offset < 0) return Status(Code::kInvalid, "cannot start at " + std::to_string(offset));
   std::lock_guard<std::mutex> files(files_mutex_);
   // The mark also says where an empty log begins, should a crash come between.
-  VARVE_TRY(WriteTruncationMark(site_->vfs(), path(), offset));
+  VARVE_TRY(Checked(WriteTruncationMark(site_->vfs(), path(), offset)));
   marked_ = true;
   const std::shared_ptr<const SegmentList> list = segments_.Load();
-  for (size_t doomed = list->size(); doomed-- > 0;) {
-    if (!(*list)[doomed]->has_file()) continue;
-    VARVE_TRY((*list)[doomed]->MarkDeleted());
-    doomed_.push_back({(*list)[doomed], 0});
-  }
-  VARVE_TRY(site_->vfs().SyncDirectory(path()));
+  VARVE_TRY(RemoveSegments(*list, 0, true));
   std::shared_ptr<Segment> fresh = Segment::New(site_, offset, config_, 0);
+  Status made;
   if (offset > 0) {
-    VARVE_TRY(fresh->CreateFile());
-    VARVE_TRY(site_->vfs().SyncDirectory(path()));
-    fresh->name_durable.store(true, std::memory_order_release);
+    made = fresh->CreateFile();
+    if (made.ok()) made = site_->vfs().SyncDirectory(path());
+    fresh->name_durable.store(made.ok(), std::memory_order_release);
   }
   log_start_.store(offset, std::memory_order_release);
-  return EndAt({std::move(fresh)}, {offset, offset, 0});
+  const Status ended = EndAt({std::move(fresh)}, {offset, offset, 0});
+  return made.ok() ? ended : Offline(made);
+}
+
+/// Renames the files of segments from index `from` on, the last one first, and makes that durable. Half done, names on the disk
+/// and the list here would no longer agree, and a new segment might take up an old one's file: then no more is written.
+Status LogImpl::RemoveSegments(const SegmentList& list, size_t from, bool names_changed) {
+  Status status;
+  for (size_t doomed = list.size(); doomed > from && status.ok(); --doomed) {
+    const std::shared_ptr<Segment>& segment = list[doomed - 1];
+    if (!segment->has_file()) continue;
+    status = segment->MarkDeleted();
+    doomed_.push_back({segment, 0});
+    names_changed = true;
+  }
+  if (status.ok() && names_changed) status = site_->vfs().SyncDirectory(path());
+  return status.ok() ? status : Offline(status);
+}
+
+/// A disk that fails takes the directory offline; anything else is the caller's to see.
+Status LogImpl::Checked(Status status) {
+  if (status.code() == Code::kIo) directory_->Fail(status);
+  return status;
+}
+
+Status LogImpl::Offline(Status status) {
+  directory_->Fail(status);
+  return status;
 }
 
 Status LogImpl::EndAt(std::vector<std::shared_ptr<Segment>> segments, const LogPosition& end) {
@@ -113,12 +132,13 @@ Status LogImpl::EndAt(std::vector<std::shared_ptr<Segment>> segments, const LogP
                   [&](const PendingSnapshot& snapshot) { return snapshot.offset > end.offset; });
   }
   high_watermark_ = std::min(high_watermark_, end.offset);
-  VARVE_TRY(snapshots_.TruncateAndReload(&producers_, start, end.offset, 0,
-                                         context_->options.producer_id_expiration_ms));
-  VARVE_TRY(ReplayProducers(segments_.Load()->all(), end.offset, &producers_, {}));
+  Status status = snapshots_.TruncateAndReload(&producers_, start, end.offset, 0,
+                                               context_->options.producer_id_expiration_ms);
+  if (status.ok()) status = ReplayProducers(segments_.Load()->all(), end.offset, &producers_, {});
   producer_count_.store(producers_.producer_count(), std::memory_order_relaxed);
   UpdateFirstUnstable();
-  return Status::Ok();
+  // Without its producers a log would accept what it must not.
+  return status.ok() ? status : Offline(status);
 }
 
 Status LogImpl::AdvanceLogStartOffset(int64_t offset) {

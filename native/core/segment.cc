@@ -74,7 +74,10 @@ Status CutFile(Vfs& vfs, const std::string& path, uint64_t size, bool durable) {
     Result<std::shared_ptr<File>> file = vfs.Open(path, OpenMode::kWrite);
     if (!file.ok()) return file.status();
     VARVE_TRY((*file)->Truncate(size));
-    return durable ? (*file)->Sync() : Status::Ok();
+    if (!durable) return Status::Ok();
+    const Status synced = (*file)->Sync();
+    // Whatever it says: the bytes are cut, and the disk can't be asked again.
+    return synced.ok() ? synced : Status(Code::kIo, synced.message(), synced.system_errno());
   }
   const std::string copy_path = path + std::string(kCleanedSuffix);
   {
@@ -808,7 +811,7 @@ Status Segment::RemoveSeal(bool* existed) {
 }
 
 Result<std::shared_ptr<Segment>> Segment::Truncate(uint32_t size, int64_t next_offset,
-                                                   const LogConfig& config) {
+                                                   const LogConfig& config, Status* status) {
   Result<std::shared_ptr<OffsetIndex>> offsets = Offsets();
   if (!offsets.ok()) return offsets.status();
   Result<std::shared_ptr<TimeIndex>> times = Times();
@@ -828,11 +831,11 @@ Result<std::shared_ptr<Segment>> Segment::Truncate(uint32_t size, int64_t next_o
   if (space) space->Close();
   space.reset();
   mapped.reset();
-  const Status status = CutFile(site_->vfs(), PathOf(kLogSuffix), size, true);
-  if (!status.ok()) {
+  *status = CutFile(site_->vfs(), PathOf(kLogSuffix), size, true);
+  if (status->code() == Code::kNoSpace) {
     std::lock_guard<std::mutex> lock(mutex_);
     retired_ = false;
-    return status;
+    return *status;
   }
 
   std::shared_ptr<Segment> next =
@@ -843,8 +846,9 @@ Result<std::shared_ptr<Segment>> Segment::Truncate(uint32_t size, int64_t next_o
   (*offsets)->TruncateTo(next_offset);
   (*times)->TruncateTo(next_offset);
   next->AdoptIndexes(*offsets, *times, *aborted, Timestamps{});
-  VARVE_TRY(next->TruncateAborted(next_offset));
-  VARVE_TRY(next->RefeedTimestamps());
+  for (const Status& step : {next->TruncateAborted(next_offset), next->RefeedTimestamps()}) {
+    if (status->ok()) *status = step;
+  }
   return next;
 }
 

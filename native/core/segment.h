@@ -199,7 +199,10 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
 
   /// The next generation of this segment: its first `size` bytes, the last batch of which ends before
   /// `next_offset`. This object maps nothing any more; who holds its bytes keeps them as they were.
-  Result<std::shared_ptr<Segment>> Truncate(uint32_t size, int64_t next_offset, const LogConfig& config);
+  /// Fails with nothing changed for lack of space; after another failure the new generation is right for this process, but
+  /// what the disk holds is not known: `*status` says so.
+  Result<std::shared_ptr<Segment>> Truncate(uint32_t size, int64_t next_offset, const LogConfig& config,
+                                            Status* status);
 
   /// Renames all files to `.deleted`; readers keep what they hold.
   Status MarkDeleted();

@@ -123,8 +123,8 @@ class CrashHarness : public LogListener {
     if (!log.ok()) Violation("cannot open the log: " + log.status().message());
     (*log)->SetListener(this);
     if ((*log)->log_end_offset() != End()) {
-      Violation("opened after a kill or a stop with end " + std::to_string((*log)->log_end_offset()) + ", not " +
-                std::to_string(End()));
+      Violation("opened after a kill or a stop with end " + std::to_string((*log)->log_end_offset()) +
+                ", not " + std::to_string(End()));
     }
     ++epoch_;
     return *log;
@@ -156,7 +156,8 @@ class CrashHarness : public LogListener {
       std::lock_guard<std::mutex> lock(log.append_mutex());
       Must(log.TruncateTo(offset));
     }
-    if (log.log_end_offset() != End()) Violation("truncation ended at " + std::to_string(log.log_end_offset()));
+    if (log.log_end_offset() != End())
+      Violation("truncation ended at " + std::to_string(log.log_end_offset()));
     ++epoch_;
   }
 
@@ -178,7 +179,8 @@ class CrashHarness : public LogListener {
     if (!engine.ok()) return Violation("does not open after a cut: " + engine.status().message() + cut);
     const std::shared_ptr<Log> log = (*engine)->FindLog({"orders", 0});
     if (!log) {
-      if (acknowledged_ > 0) Violation("the log is gone although " + std::to_string(acknowledged_) + " was durable" + cut);
+      if (acknowledged_ > 0)
+        Violation("the log is gone although " + std::to_string(acknowledged_) + " was durable" + cut);
       for (const std::string& problem : (*engine)->problems()) Violation("problem: " + problem + cut);
       (*engine)->Abandon();
       return;
@@ -186,7 +188,8 @@ class CrashHarness : public LogListener {
     const int64_t end = log->log_end_offset();
     const int64_t start = log->log_start_offset();
     if (end < acknowledged_) {
-      Violation("ends at " + std::to_string(end) + " although " + std::to_string(acknowledged_) + " was durable" + cut);
+      Violation("ends at " + std::to_string(end) + " although " + std::to_string(acknowledged_) +
+                " was durable" + cut);
     }
     std::vector<ModelBatch> found;
     const Status status = ReadAll(*log, start, log->log_end(), &found);
@@ -194,7 +197,9 @@ class CrashHarness : public LogListener {
     // A prefix of what the log is, or of what it was before a truncation that the cut undid.
     bool fits = IsPrefix(history_, found, start, acknowledged_);
     for (const History& older : older_) fits = fits || IsPrefix(older, found, start, acknowledged_);
-    if (!fits) Violation("holds what was never its prefix, [" + std::to_string(start) + ", " + std::to_string(end) + ")" + cut);
+    if (!fits)
+      Violation("holds what was never its prefix, [" + std::to_string(start) + ", " + std::to_string(end) +
+                ")" + cut);
     const std::vector<uint8_t> batch = MakeBatch(1, 10, 5);
     {
       std::lock_guard<std::mutex> lock(log->append_mutex());
@@ -205,13 +210,15 @@ class CrashHarness : public LogListener {
   }
 
   /// Whether `found` is `history` from `start` on, cut at a batch; and the acknowledged part is the present history's.
-  bool IsPrefix(const History& history, const std::vector<ModelBatch>& found, int64_t start, int64_t acknowledged) const {
+  bool IsPrefix(const History& history, const std::vector<ModelBatch>& found, int64_t start,
+                int64_t acknowledged) const {
     size_t at = 0;
     while (at < history.size() && history[at].next_offset <= start) ++at;
     if (found.size() > history.size() - at) return false;
     for (size_t i = 0; i < found.size(); ++i) {
       if (!Same(history[at + i], found[i])) return false;
-      if (found[i].next_offset <= acknowledged && (at + i >= history_.size() || !Same(history_[at + i], found[i]))) {
+      if (found[i].next_offset <= acknowledged &&
+          (at + i >= history_.size() || !Same(history_[at + i], found[i]))) {
         return false;
       }
     }
