@@ -14,12 +14,15 @@ import { Random, readOptions } from './options.mjs'
 import { Ledger } from './records.mjs'
 import { checkElsewhere, enterLines, WriterChild } from './writer-child.mjs'
 
-const options = readOptions('cut-power.mjs [--cuts N] [--seed N] [--seconds N]', {
+const options = readOptions('cut-power.mjs [--cuts N] [--seed N] [--seconds N] [--believe-appends]', {
   cuts: 200,
   seed: Date.now() % 2 ** 31,
   seconds: 900,
+  'believe-appends': false,
 })
 const MEBIBYTES = 256
+/** With --believe-appends what append() returned counts as durable: a lie that this loop has to find. */
+const DURABLE_KINDS = options['believe-appends'] ? 'ad' : 'd'
 const LOGS = 4
 const PARTITIONS = 3
 const RUN_MS_MAX = 150
@@ -96,7 +99,7 @@ async function cutEngine(disk, subject, cycle, random, children) {
   // One time in eight the cut may come while it still recovers.
   if (random.chance(7 / 8)) await child.opened()
   await sleep(random.next() * RUN_MS_MAX)
-  await cut(disk, subject.dir, random, () => enterLines(subject.ledger, cycle, child.said(), 'd'))
+  await cut(disk, subject.dir, random, () => enterLines(subject.ledger, cycle, child.said(), DURABLE_KINDS))
   const { signal, failure, lines } = await child.kill()
   enterLines(subject.ledger, cycle, lines, '')
   remount(disk)

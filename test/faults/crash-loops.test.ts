@@ -27,3 +27,10 @@ it('keeps what appendDurable() and acks=all acknowledged over 20 power cuts on e
   expect(last, output).toBe('20 passed, 0 failed')
   expect(status).toBe(0)
 })
+
+it('would find an engine that acknowledges before it has synced', () => {
+  requireRoot()
+  const { status, output } = run('cut-power.mjs', '--cuts', '12', '--seed', '1', '--believe-appends')
+  expect(output).toMatch(/was acknowledged (in cycle|as)/)
+  expect(status).toBe(1)
+})
