@@ -104,6 +104,8 @@ struct LogSlice {
   std::shared_ptr<const SegmentBytes> segment;
   uint32_t position = 0;
   uint32_t bytes = 0;
+  /// Where the segment's bytes end that the bound lets be read; those below stay as long as the file does.
+  uint32_t limit = 0;
   const uint8_t* data() const { return segment->data() + position; }
 };
 
