@@ -363,16 +363,20 @@ ConnectionImpl::Slot* ConnectionImpl::PuntedSlot(uint64_t id) {
 }
 
 bool ConnectionImpl::TakePunt(Punt* punt) {
-  if (closed_ || punts_.empty()) return false;
-  const uint64_t id = punts_.front();
-  punts_.PopFront();
-  Slot& slot = *SlotOf(id);
-  punt->slot = id;
-  if (slot.api_key == kApiProduce || slot.api_key == kApiFetch)
-    punt->frame = slot.frame;
-  else
-    punt->frame = std::move(slot.frame);
-  return true;
+  while (!closed_ && !punts_.empty()) {
+    const uint64_t id = punts_.front();
+    punts_.PopFront();
+    // One that was answered before it was taken has nothing left to tell, and maybe no slot.
+    Slot* slot = PuntedSlot(id);
+    if (slot == nullptr) continue;
+    punt->slot = id;
+    if (slot->api_key == kApiProduce || slot->api_key == kApiFetch)
+      punt->frame = slot->frame;
+    else
+      punt->frame = std::move(slot->frame);
+    return true;
+  }
+  return false;
 }
 
 void ConnectionImpl::Answer(uint64_t id, Bytes frame, Now now) {

@@ -32,6 +32,7 @@ GrantTable::Entry GrantTable::RemoveTopic(std::string_view name) {
   by_name_.erase(found);
   by_id_.erase(entry->grant.id);
   entry->stale.store(true, std::memory_order_release);
+  removals_.fetch_add(1, std::memory_order_release);
   return entry;
 }
 
@@ -103,6 +104,9 @@ const GrantTable::Entry* GrantCache::Find(const TopicId& id) {
 }
 
 void GrantCache::Sweep() {
+  const uint64_t removals = table_->removals();
+  if (removals == removals_swept_) return;
+  removals_swept_ = removals;
   const auto is_stale = [](const auto& item) { return item.second->stale.load(std::memory_order_acquire); };
   std::erase_if(by_name_, is_stale);
   std::erase_if(by_id_, is_stale);

@@ -79,6 +79,8 @@ class GrantTable {
   Entry Find(const TopicId& id) const;
   /// The partitions of an entry, for telling them that their topic is gone.
   std::vector<std::shared_ptr<PartitionImpl>> PartitionsOf(const TopicEntry& entry) const;
+  /// Topics removed so far.
+  uint64_t removals() const { return removals_.load(std::memory_order_acquire); }
 
  private:
   void Replace(const Entry& entry);
@@ -86,6 +88,7 @@ class GrantTable {
   mutable std::shared_mutex mutex_;
   std::unordered_map<std::string, Entry, TopicNameHash, std::equal_to<>> by_name_;
   std::unordered_map<TopicId, Entry, TopicIdHash> by_id_;
+  std::atomic<uint64_t> removals_{0};
 };
 
 /// One owner thread's view of a GrantTable.
@@ -96,12 +99,13 @@ class GrantCache {
   /// held.
   const GrantTable::Entry* Find(std::string_view name);
   const GrantTable::Entry* Find(const TopicId& id);
-  /// Lets go of replaced and removed entries (and so of the logs behind them).
+  /// Lets go of replaced and removed entries (and so of the logs behind them), when there are removed ones.
   void Sweep();
 
  private:
   static constexpr size_t kEntriesMax = 1 << 16;
   const GrantTable* table_;
+  uint64_t removals_swept_ = 0;
   std::unordered_map<std::string, GrantTable::Entry, TopicNameHash, std::equal_to<>> by_name_;
   std::unordered_map<TopicId, GrantTable::Entry, TopicIdHash> by_id_;
 };

@@ -518,6 +518,29 @@ TEST(ConnectionGrants, ObeysGrantsFromTheMomentTheyArePublished) {
   EXPECT_FALSE(served(ProduceFrame({.version = 13, .id = {9, 9}})));
 }
 
+TEST(ConnectionGrants, ServesThePartitionThatWasPublishedLast) {
+  Bed bed;
+  auto first = bed.AddPartition(0);
+  auto connection = bed.Connect();
+  connection->Receive(ProduceFrame({}), bed.now);
+  for (const int32_t index : {1, 2, 9, 300}) bed.AddPartition(index);
+  connection->Receive(ProduceFrame({.parts = {{300, MakeBatch()}, {9, MakeBatch()}}}), bed.now);
+  EXPECT_EQ(DrainFrames(*connection, bed.now).size(), 2u);
+  auto other_log = bed.engine->OpenLog({"other", 0}, {});
+  ASSERT_TRUE(other_log.ok());
+  auto second = Partition::Create(*other_log, FlushMode::kOs);
+  second->ApplyState(Bed::Leading(1));
+  bed.plane->PublishPartition("t", 0, second);
+  connection->Receive(ProduceFrame({}), bed.now);
+  EXPECT_EQ(first->Info().log_end_offset, 1);
+  EXPECT_EQ(second->Info().log_end_offset, 1);
+  bed.plane->PublishPartition("t", 0, nullptr);
+  bed.plane->PublishPartition("nobody", 0, second);
+  bed.plane->PublishPartition("t", -1, second);
+  connection->Receive(ProduceFrame({}), bed.now);
+  EXPECT_NE(connection->flags() & kHasPunts, 0u);
+}
+
 TEST(ConnectionGrants, LetsGoOfARemovedTopicsLogInTheNextTurn) {
   Bed bed;
   std::weak_ptr<Partition> partition = bed.AddPartition(0);
