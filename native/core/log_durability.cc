@@ -8,7 +8,6 @@
 #include <algorithm>
 
 #include "core/log_impl.h"
-#include "core/log_loader.h"
 #include "core/segment_files.h"
 
 namespace varve {
@@ -262,9 +261,10 @@ Status LogImpl::AfterCheckpoint(int64_t recovery_point) {
   std::lock_guard<std::mutex> files(files_mutex_);
   if (checkpoint_truncations_ != truncations_) return Status::Ok();
   claimed_recovery_point_ = recovery_point;
-  if (!std::exchange(marked_, false)) return Status::Ok();
+  if (!mark_) return Status::Ok();
   // Durably, before segments below the new log start go: the mark would move the start back to where they were.
-  VARVE_TRY(RemoveTruncationMark(site_->vfs(), path()));
+  VARVE_TRY(TruncationMark::Remove(site_->vfs(), path()));
+  mark_.reset();
   return site_->vfs().SyncDirectory(path());
 }
 

@@ -65,7 +65,7 @@ void LogImpl::Adopt(LoadedLog loaded) {
   truncated_bytes_ = loaded.truncated_bytes;
   epochs_dirty_.store(loaded.epochs_changed, std::memory_order_release);
   if (!loaded.clean || loaded.fresh) name_made_ = directory_->CountMade();
-  marked_ = loaded.marked;
+  mark_ = loaded.mark;
   if (loaded.clean) checkpointed_end_ = loaded.end.offset;
   // What a scan has found has no seal, or an older one: a clean stop must not vouch for that.
   appended_since_open_ = !loaded.clean;

@@ -15,6 +15,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "core/engine_context.h"
@@ -26,6 +27,7 @@
 #include "core/published_position.h"
 #include "core/segment_list.h"
 #include "core/task_gate.h"
+#include "core/truncation_mark.h"
 
 namespace varve {
 
@@ -142,6 +144,7 @@ class LogImpl final : public Log,
 
   // log_truncate.cc
   Status EndAt(std::vector<std::shared_ptr<Segment>> segments, const LogPosition& end);
+  Status MarkTruncation(int64_t end_offset, int64_t new_start, bool removes_segments);
   Status RemoveSegments(const SegmentList& list, size_t from, bool names_changed);
   Status Checked(Status status);
   Status Offline(Status status);
@@ -199,8 +202,8 @@ class LogImpl final : public Log,
   /// deleting.
   std::mutex files_mutex_;
   ProducerSnapshots snapshots_;
-  int64_t checkpointed_end_ = -1;  ///< log end when the index tails were last persisted
-  bool marked_ = false;            ///< a truncation mark lies in the directory
+  int64_t checkpointed_end_ = -1;       ///< log end when the index tails were last persisted
+  std::optional<TruncationMark> mark_;  ///< as it lies in the directory
   /// The highest recovery point that a checkpoint on disk may name for this log.
   int64_t claimed_recovery_point_ = -1;
   uint64_t checkpoint_truncations_ = 0;  ///< truncations_ when the last checkpoint took its recovery point

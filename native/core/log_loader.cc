@@ -2,19 +2,14 @@
 #include "core/log_loader.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cinttypes>
-#include <cstdio>
 #include <limits>
 
-#include "core/crc32c.h"
 #include "core/recovery.h"
 #include "core/segment_files.h"
 
 namespace varve {
 namespace {
 
-constexpr uint64_t kMarkBytesMax = 256;
 constexpr uint64_t kSmallFileBytesMax = uint64_t{16} << 20;
 
 bool EndsWith(const std::string& name, std::string_view suffix) { return name.ends_with(suffix); }
@@ -87,7 +82,7 @@ class Loader {
   std::vector<Segment*> scanned_segments_;
   /// Offsets at and behind it were scanned; log end after a clean stop.
   int64_t scanned_from_ = 0;
-  int64_t mark_ = -1;
+  std::optional<TruncationMark> mark_;
   int64_t log_start_ = -1;
 };
 
@@ -205,21 +200,23 @@ Result<LoadedLog> Loader::Load() {
   VARVE_TRY(TidyNames(&*names));
   VARVE_TRY(CollectFiles(*names));
   snapshots_.Scan(*names);
-  mark_ = ReadTruncationMark(vfs_, request_.site->path);
-  loaded_.marked = mark_ >= 0;
+  Result<std::optional<TruncationMark>> mark = TruncationMark::Read(vfs_, request_.site->path);
+  if (!mark.ok()) return mark.status();
+  mark_ = loaded_.mark = *mark;
   // Segments wholly below the log start were on their way out; a crash may have brought some of them back.
-  while (request_.log_start_verified && mark_ < 0 && files_.size() > 1 &&
+  while (request_.log_start_verified && !mark_ && files_.size() > 1 &&
          files_[1].base_offset <= request_.log_start) {
     VARVE_TRY(RemoveFiles(files_.front().base_offset));
     files_.erase(files_.begin());
   }
   // A truncation moves the log start down too; the checkpoint may not know yet.
-  log_start_ = loaded_.marked ? std::min(request_.log_start, mark_) : request_.log_start;
+  log_start_ = request_.log_start;
+  if (mark_ && mark_->log_start >= 0) log_start_ = std::min(log_start_, mark_->log_start);
 
   if (files_.empty()) {
     // Nothing was ever appended, or a truncation to an empty log was cut off: its mark says where it was to
     // begin.
-    const int64_t base = std::max<int64_t>({log_start_, mark_, 0});
+    const int64_t base = std::max<int64_t>({log_start_, mark_ ? mark_->log_start : -1, 0});
     loaded_.segments.push_back(Segment::New(request_.site, base, request_.config, 0));
     loaded_.log_start = base;
     loaded_.end = loaded_.durable = {base, base, 0};
@@ -229,7 +226,7 @@ Result<LoadedLog> Loader::Load() {
     return std::move(loaded_);
   }
 
-  loaded_.clean = request_.clean && mark_ < 0;
+  loaded_.clean = request_.clean && !mark_;
   if (loaded_.clean) {
     VARVE_TRY(LoadClean());
   }
@@ -453,12 +450,14 @@ Status Loader::LoadUnclean() {
     const Status sealed = probe->LoadSeal();
     if (sealed.code() == Code::kIo || sealed.code() == Code::kUnsupported) return sealed;
     if (!sealed.ok() || probe->seal()->size_bytes > files_[index].size) continue;
+    // A truncation may have been taking this one away.
+    if (mark_ && probe->seal()->next_offset > mark_->recovery_point_max) continue;
     const bool last = index + 1 == files_.size();
     scan_from = !last && FullySealed(index, *probe) ? index + 1 : index;
     break;
   }
   int64_t recovery_point = request_.recovery_point;
-  if (mark_ >= 0) recovery_point = std::min(recovery_point, mark_);
+  if (mark_) recovery_point = std::min(recovery_point, mark_->recovery_point_max);
   while (scan_from + 1 < files_.size() && files_[scan_from + 1].base_offset <= recovery_point) ++scan_from;
   for (size_t index = 0; index < scan_from; ++index) VARVE_TRY(KeepClosed(index));
 
@@ -695,40 +694,6 @@ Status RebuildAborted(const std::vector<std::shared_ptr<Segment>>& segments, Seg
                               [[maybe_unused]] const Status added = aborted->Append(txn);
                             }));
   return segment.ReplaceAborted(std::move(aborted));
-}
-
-// --- the truncation mark ---
-//   varve-truncation-mark 1\n
-//   <offset> <crc32c of the offset's digits, 8 hex digits>\n
-
-Status WriteTruncationMark(Vfs& vfs, const std::string& directory, int64_t offset) {
-  const std::string digits = std::to_string(offset);
-  char text[96];
-  const int size =
-      std::snprintf(text, sizeof text, "varve-truncation-mark 1\n%s %08" PRIx32 "\n", digits.c_str(),
-                    Crc32c(0, {reinterpret_cast<const uint8_t*>(digits.data()), digits.size()}));
-  return vfs.WriteFile(directory + "/" + std::string(kTruncationMarkName),
-                       {reinterpret_cast<const uint8_t*>(text), static_cast<size_t>(size)}, true);
-}
-
-int64_t ReadTruncationMark(Vfs& vfs, const std::string& directory) {
-  Result<std::vector<uint8_t>> file =
-      vfs.ReadFile(directory + "/" + std::string(kTruncationMarkName), kMarkBytesMax);
-  if (!file.ok()) return file.status().code() == Code::kNotFound ? -1 : 0;
-  const std::string text(file->begin(), file->end());
-  int64_t offset = -1;
-  uint32_t crc = 0;
-  if (std::sscanf(text.c_str(), "varve-truncation-mark 1\n%" SCNd64 " %" SCNx32, &offset, &crc) != 2)
-    return 0;
-  const std::string digits = std::to_string(offset);
-  const bool fits =
-      offset >= 0 && Crc32c(0, {reinterpret_cast<const uint8_t*>(digits.data()), digits.size()}) == crc;
-  return fits ? offset : 0;
-}
-
-Status RemoveTruncationMark(Vfs& vfs, const std::string& directory) {
-  const Status status = vfs.Remove(directory + "/" + std::string(kTruncationMarkName));
-  return status.code() == Code::kNotFound ? Status::Ok() : status;
 }
 
 }  // namespace varve

@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "core/epoch_cache.h"
 #include "core/producer_state.h"
 #include "core/segment_list.h"
+#include "core/truncation_mark.h"
 
 namespace varve {
 
@@ -50,7 +52,7 @@ struct LoadedLog {
   uint64_t recovered_bytes = 0;
   uint64_t truncated_bytes = 0;
   bool epochs_changed = false;
-  bool marked = false;  ///< a truncation mark was found
+  std::optional<TruncationMark> mark;
   std::string problem;
 };
 
@@ -68,11 +70,5 @@ Status ReplayProducers(const std::vector<std::shared_ptr<Segment>>& segments, in
 /// the log start, and replaces its transaction index.
 Status RebuildAborted(const std::vector<std::shared_ptr<Segment>>& segments, Segment& segment,
                       int64_t log_start, int64_t end_offset, ProducerSnapshots* snapshots);
-
-/// The mark that caps the recovery point after a truncation, until the next checkpoint of the directory.
-Status WriteTruncationMark(Vfs& vfs, const std::string& directory, int64_t offset);
-/// -1: no mark. A damaged one is 0: nothing is known to be durable.
-int64_t ReadTruncationMark(Vfs& vfs, const std::string& directory);
-Status RemoveTruncationMark(Vfs& vfs, const std::string& directory);
 
 }  // namespace varve

@@ -38,11 +38,8 @@ Status LogImpl::TruncateTo(int64_t offset) {
     }
   }
 
-  // A recovery point or a seal that claims more than what stays must not outlive the cut: bytes appended behind it are new.
-  if (claimed_recovery_point_ > end_offset || log_start_offset() > end_offset) {
-    VARVE_TRY(Checked(WriteTruncationMark(site_->vfs(), path(), end_offset)));
-    marked_ = true;
-  }
+  VARVE_TRY(MarkTruncation(end_offset, log_start_offset() > end_offset ? end_offset : -1,
+                           index + 1 < list->size()));
   bool names_changed = false;
   VARVE_TRY(Checked(cut->RemoveSeal(&names_changed)));
   // In this order: a seal, or a later segment, that came back after the bytes were cut would not fit them.
@@ -63,9 +60,7 @@ Status LogImpl::TruncateFullyAndStartAt(int64_t offset) {
   if (closed()) return Status(Code::kClosed, path() + " is closed");
   if (offset < 0) return Status(Code::kInvalid, "cannot start at " + std::to_string(offset));
   std::lock_guard<std::mutex> files(files_mutex_);
-  // The mark also says where an empty log begins, should a crash come between.
-  VARVE_TRY(Checked(WriteTruncationMark(site_->vfs(), path(), offset)));
-  marked_ = true;
+  VARVE_TRY(MarkTruncation(offset, offset, true));
   const std::shared_ptr<const SegmentList> list = segments_.Load();
   VARVE_TRY(RemoveSegments(*list, 0, true));
   std::shared_ptr<Segment> fresh = Segment::New(site_, offset, config_, 0);
@@ -78,6 +73,25 @@ Status LogImpl::TruncateFullyAndStartAt(int64_t offset) {
   log_start_.store(offset, std::memory_order_release);
   const Status ended = EndAt({std::move(fresh)}, {offset, offset, 0});
   return made.ok() ? ended : Offline(made);
+}
+
+/// A recovery point that claims more than what stays must not outlive the cut: bytes appended behind it are new. And of
+/// segments on their way out any may come back after a crash, with a seal that speaks for those in front of it. No mark is
+/// needed when none goes and the recovery point on disk claims less.
+Status LogImpl::MarkTruncation(int64_t end_offset, int64_t new_start, bool removes_segments) {
+  TruncationMark mark;
+  mark.recovery_point_max = std::min(end_offset, durable_end_.offset());
+  mark.log_start = new_start;
+  if (mark_) {
+    mark.recovery_point_max = std::min(mark.recovery_point_max, mark_->recovery_point_max);
+    if (new_start < 0) mark.log_start = mark_->log_start;
+  } else if (claimed_recovery_point_ <= mark.recovery_point_max && new_start < 0 && !removes_segments) {
+    return Status::Ok();
+  }
+  if (mark_ == mark) return Status::Ok();
+  VARVE_TRY(Checked(mark.Write(site_->vfs(), path())));
+  mark_ = mark;
+  return Status::Ok();
 }
 
 /// Renames the files of segments from index `from` on, the last one first, and makes that durable. Half done, names on the disk

@@ -25,10 +25,6 @@ inline constexpr std::string_view kSwapSuffix = ".swap";
 inline constexpr std::string_view kDeletedSuffix = ".deleted";
 inline constexpr std::string_view kDeletedDirectorySuffix = "-delete";
 
-/// Ours: the recovery point of a log that was truncated or made anew after the last checkpoint of its
-/// directory.
-inline constexpr std::string_view kTruncationMarkName = "varve-truncation-mark";
-
 /// "%020d" + suffix.
 std::string OffsetFileName(int64_t offset, std::string_view suffix);
 
