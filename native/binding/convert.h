@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading arguments. TypeScript has validated names and ranges; what is checked here is what memory safety needs: that a
 // buffer is a buffer and that lengths lie inside it. A wrong kind throws a TypeError and the caller returns.
+//
+// An option may be a getter, which runs JavaScript, which may close what the call is about: so options are read first, and whether
+// the receiver is still open is looked at afterwards.
 #pragma once
 
 #include <napi.h>
@@ -32,17 +35,21 @@ inline std::string Text(const Napi::Value& value) {
   return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
 }
 
-/// The bytes of a Uint8Array (or Buffer) argument. False with a pending TypeError for anything else; a detached one is empty.
+/// The bytes of a Uint8Array (or Buffer) argument. False with a pending TypeError for anything else, shared memory included:
+/// another thread could change between check and use what was checked. A detached one is empty.
 inline bool BytesOf(const Napi::Value& value, MutableBytes* out) {
   napi_typedarray_type type;
   size_t length = 0;
   void* data = nullptr;
+  napi_value buffer = nullptr;
   bool is_typed_array = false;
+  bool is_own = false;
   napi_is_typedarray(value.Env(), value, &is_typed_array);
   if (!is_typed_array ||
-      napi_get_typedarray_info(value.Env(), value, &type, &length, &data, nullptr, nullptr) != napi_ok ||
-      (type != napi_uint8_array && type != napi_uint8_clamped_array)) {
-    Napi::TypeError::New(value.Env(), "expected a Uint8Array").ThrowAsJavaScriptException();
+      napi_get_typedarray_info(value.Env(), value, &type, &length, &data, &buffer, nullptr) != napi_ok ||
+      (type != napi_uint8_array && type != napi_uint8_clamped_array) ||
+      napi_is_arraybuffer(value.Env(), buffer, &is_own) != napi_ok || !is_own) {
+    Napi::TypeError::New(value.Env(), "expected a Uint8Array over memory that is not shared").ThrowAsJavaScriptException();
     return false;
   }
   *out = MutableBytes(static_cast<uint8_t*>(data), data == nullptr ? 0 : length);
@@ -65,7 +72,17 @@ inline double* NumbersOf(const Napi::Value& value, size_t count) {
   return nullptr;
 }
 
-inline LogConfig LogConfigOf(const Napi::Object& object) {
+/// False with a pending TypeError unless it is an object.
+inline bool CheckObject(const Napi::Value& value, const char* what) {
+  if (value.IsObject()) return true;
+  Napi::TypeError::New(value.Env(), std::string("expected ") + what).ThrowAsJavaScriptException();
+  return false;
+}
+
+/// False with a pending exception when it is no object, or one of its getters threw.
+inline bool LogConfigOf(const Napi::Value& value, LogConfig* out) {
+  if (!CheckObject(value, "a log's settings")) return false;
+  Napi::Object object = value.As<Napi::Object>();
   LogConfig config;
   config.segment_bytes = static_cast<uint64_t>(Int(object.Get("segmentBytes")));
   config.segment_ms = Int(object.Get("segmentMs"));
@@ -78,7 +95,8 @@ inline LogConfig LogConfigOf(const Napi::Object& object) {
   config.cleanup_delete = Bool(object.Get("cleanupDelete"));
   config.cleanup_compact = Bool(object.Get("cleanupCompact"));
   config.log_append_time = Bool(object.Get("logAppendTime"));
-  return config;
+  *out = config;
+  return !value.Env().IsExceptionPending();
 }
 
 }  // namespace varve::binding

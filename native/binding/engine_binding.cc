@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "binding/engine_binding.h"
 
+#include <cstdlib>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "binding/convert.h"
 #include "binding/log_binding.h"
+#include "binding/plane_binding.h"
 #include "core/vfs_memory.h"
 
 namespace varve::binding {
@@ -12,21 +16,68 @@ namespace {
 
 using Class = HandleClass<EngineHandle>;
 
-EngineOptions OptionsOf(const Napi::Object& object) {
+/// False with a pending exception.
+bool OptionsOf(const Napi::Value& value, EngineOptions* out) {
+  if (!CheckObject(value, "an engine's options")) return false;
+  Napi::Object object = value.As<Napi::Object>();
   EngineOptions options;
-  Napi::Array directories = object.Get("directories").As<Napi::Array>();
-  for (uint32_t i = 0; i < directories.Length(); i++) options.directories.push_back(Text(directories.Get(i)));
+  Napi::Value directories = object.Get("directories");
+  if (directories.IsEmpty()) return false;
+  if (!directories.IsArray()) {
+    Napi::TypeError::New(value.Env(), "expected an array of directories").ThrowAsJavaScriptException();
+    return false;
+  }
+  uint32_t count = directories.As<Napi::Array>().Length();
+  for (uint32_t i = 0; i < count && !value.Env().IsExceptionPending(); i++)
+    options.directories.push_back(Text(directories.As<Napi::Array>().Get(i)));
   if (Bool(object.Get("memory"))) options.vfs = MakeMemoryVfs(false);
   options.append_io = Text(object.Get("appendIo")) == "pwrite" ? AppendIo::kPwrite : AppendIo::kMmap;
   options.flush_mode = Text(object.Get("flushMode")) == "os" ? FlushMode::kOs : FlushMode::kCommit;
   options.flush_max_delay_ms = Int(object.Get("flushMaxDelayMs"));
   options.checkpoint_interval_ms = Int(object.Get("checkpointIntervalMs"));
   options.producer_id_expiration_ms = Int(object.Get("producerIdExpirationMs"));
-  options.defaults = LogConfigOf(object.Get("defaults").As<Napi::Object>());
-  return options;
+  Napi::Value defaults = object.Get("defaults");
+  if (defaults.IsEmpty() || !LogConfigOf(defaults, &options.defaults)) return false;
+  *out = std::move(options);
+  return true;
 }
 
-/// Runs `work` on libuv's pool and settles a promise on the environment's thread.
+/// The engines of this process that may still be open. exit() does not clean up environments, as returning from main does:
+/// process.exit() and uncaught exceptions would leave directories to be recovered.
+class EnginesAtExit {
+ public:
+  static void Add(const std::shared_ptr<Engine>& engine) {
+    // Never destroyed: other handlers of exit() may come after ours.
+    static auto* self = new EnginesAtExit;
+    std::lock_guard lock(self->mutex_);
+    // Registered now, not when the addon loads: so it runs before the destructors of what the engine made use of.
+    if (self->engines_.empty() && !std::exchange(self->registered_, true)) {
+      instance_ = self;
+      std::atexit([] { instance_->CloseAll(); });
+    }
+    std::erase_if(self->engines_, [](const std::weak_ptr<Engine>& one) { return one.expired(); });
+    self->engines_.push_back(engine);
+  }
+
+ private:
+  void CloseAll() {
+    std::vector<std::weak_ptr<Engine>> engines;
+    {
+      std::lock_guard lock(mutex_);
+      engines.swap(engines_);
+    }
+    for (const std::weak_ptr<Engine>& one : engines)
+      if (std::shared_ptr<Engine> engine = one.lock()) (void)engine->Close();
+  }
+
+  static inline EnginesAtExit* instance_ = nullptr;
+  std::mutex mutex_;
+  std::vector<std::weak_ptr<Engine>> engines_;  // guarded by mutex_
+  bool registered_ = false;                     // guarded by mutex_
+};
+
+/// Runs `work` on libuv's pool and settles a promise on the environment's thread. In an environment that is being terminated
+/// neither that nor any other call into JavaScript succeeds: `settle` then returns an empty value and has to let go of what it had.
 class EngineWork : public Napi::AsyncWorker {
  public:
   using Settle = std::function<Napi::Value(Napi::Env)>;
@@ -44,10 +95,12 @@ class EngineWork : public Napi::AsyncWorker {
   void Execute() override { status_ = work_(); }
   void OnOK() override {
     Napi::HandleScope scope(Env());
+    Napi::Value value = status_.ok() ? settle_(Env()) : EnvState::Of(Env()).ErrorOf(Env(), status_);
+    if (value.IsEmpty()) return;
     if (status_.ok())
-      deferred_.Resolve(settle_(Env()));
+      deferred_.Resolve(value);
     else
-      deferred_.Reject(EnvState::Of(Env()).ErrorOf(Env(), status_));
+      deferred_.Reject(value);
   }
 
  private:
@@ -76,23 +129,24 @@ void EngineHandle::Register(Napi::Env env, EnvState& state) {
 }
 
 Napi::Value EngineHandle::Open(const Napi::CallbackInfo& info) {
-  if (!info[0].IsObject()) {
-    Napi::TypeError::New(info.Env(), "openEngine takes an options object").ThrowAsJavaScriptException();
-    return info.Env().Undefined();
-  }
+  EngineOptions options;
+  if (!OptionsOf(info[0], &options)) return info.Env().Undefined();
   auto opened = std::make_shared<std::shared_ptr<Engine>>();
-  EngineOptions options = OptionsOf(info[0].As<Napi::Object>());
   auto* work = new EngineWork(
       info.Env(),
       [opened, options]() -> Status {
         Result<std::shared_ptr<Engine>> engine = Engine::Open(options);
         if (!engine.ok()) return engine.status();
         *opened = std::move(*engine);
+        EnginesAtExit::Add(*opened);
         return Status::Ok();
       },
       [opened](Napi::Env env) -> Napi::Value {
         EnvState& state = EnvState::Of(env);
-        return Class::Wrap(env, state.engine_class, std::make_unique<EngineHandle>(&state, std::move(*opened)));
+        Napi::Object handle = Class::Wrap(env, state.engine_class, std::make_unique<EngineHandle>(&state, *opened));
+        if (handle.IsEmpty()) (void)(*opened)->Close();
+        *opened = nullptr;
+        return handle;
       });
   return work->Start();
 }
@@ -112,6 +166,11 @@ std::shared_ptr<Engine> EngineHandle::Take(Napi::Env env, bool detach) {
   open_->engine = nullptr;
   if (engine == nullptr) return nullptr;
   state_->engines.erase(this);
+  // A plane is of no use without its engine, and an append that waits there would wait for ever.
+  std::vector<PlaneHandle*> planes;
+  for (PlaneHandle* plane : state_->planes)
+    if (plane->IsOver(open_)) planes.push_back(plane);
+  for (PlaneHandle* plane : planes) plane->CloseNow(env);
   if (detach) state_->windows.Detach(env, engine.get());
   return engine;
 }
@@ -127,10 +186,12 @@ Engine* EngineHandle::Live(Napi::Env env) {
 }
 
 Napi::Value EngineHandle::OpenLog(const Napi::CallbackInfo& info) {
+  LogConfig config;
+  if (!LogConfigOf(info[2], &config)) return info.Env().Undefined();
   Engine* engine = Live(info.Env());
   if (engine == nullptr) return info.Env().Undefined();
   TopicPartition tp{Text(info[0]), static_cast<int32_t>(Int(info[1]))};
-  Result<std::shared_ptr<Log>> log = engine->OpenLog(tp, LogConfigOf(info[2].As<Napi::Object>()));
+  Result<std::shared_ptr<Log>> log = engine->OpenLog(tp, config);
   if (!log.ok()) return state_->Throw(info.Env(), log.status());
   return LogHandle::Make(info.Env(), *state_, open_, std::move(*log));
 }
@@ -210,6 +271,7 @@ Napi::Value EngineHandle::WriteTopicId(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineHandle::Maintain(const Napi::CallbackInfo& info) {
   if (Live(info.Env()) == nullptr) return info.Env().Undefined();
+  state_->windows.Age();
   // On a helper thread, for it may wait for the disk; one at a time, a second call meanwhile is dropped.
   if (maintaining_->exchange(true)) return info.Env().Undefined();
   std::shared_ptr<Engine> engine = open_->engine;

@@ -70,6 +70,7 @@ Napi::Value LogHandle::Make(Napi::Env env, EnvState& state, std::shared_ptr<Open
   int32_t partition = log->topic_partition().partition;
   Napi::Object object =
       Class::Wrap(env, state.log_class, std::make_unique<LogHandle>(&state, std::move(open), std::move(log)));
+  if (object.IsEmpty()) return env.Undefined();
   object.Set("topic", topic);
   object.Set("partition", Napi::Number::New(env, partition));
   return object;
@@ -164,18 +165,15 @@ Napi::Value LogHandle::Read(const Napi::CallbackInfo& info) {
   if (slice.bytes == 0) return Napi::Number::New(env, 0);
 
   bool active = slice.segment->base_offset() == end.segment_base_offset;
-  uint64_t published_end = end.position;
-  if (!active) {
-    Result<uint64_t> size = slice.segment->file().Size();
-    published_end = size.ok() ? *size : 0;
-  }
+  // Never the file's size: a segment that was closed just now is still to be cut to its bytes.
+  uint64_t view_end = slice.limit;
   uint32_t bytes = slice.bytes;
   bool copy = false;
   if (active) {
     // The page under the tail is copied: a user's write to a view of it would hide what is appended there later.
-    uint64_t tail_page = published_end / PageBytes() * PageBytes();
-    if (slice.position + uint64_t{slice.bytes} > tail_page) {
-      uint32_t before = tail_page > slice.position ? WholeBatchesWithin(slice, tail_page - slice.position) : 0;
+    view_end = view_end / PageBytes() * PageBytes();
+    if (slice.position + uint64_t{slice.bytes} > view_end) {
+      uint32_t before = view_end > slice.position ? WholeBatchesWithin(slice, view_end - slice.position) : 0;
       if (before > 0)
         bytes = before;
       else
@@ -184,7 +182,8 @@ Napi::Value LogHandle::Read(const Napi::CallbackInfo& info) {
   }
   Windows::Place place;
   if (!copy)
-    place = state_->windows.PlaceForView(env, open_->engine.get(), slice.segment, slice.position, bytes, published_end);
+    place =
+        state_->windows.PlaceForView(env, open_->engine.get(), slice.segment, slice.position, bytes, view_end, active);
   if (place.window_id == 0) {
     copied_.assign(slice.data(), slice.data() + bytes);
     out[3] = 1;
@@ -263,9 +262,11 @@ Napi::Value LogHandle::Roll(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value LogHandle::SetConfig(const Napi::CallbackInfo& info) {
-  if (!Live(info.Env())) return info.Env().Undefined();
-  if (info[0].IsObject()) log_->SetConfig(LogConfigOf(info[0].As<Napi::Object>()));
-  return info.Env().Undefined();
+  Napi::Env env = info.Env();
+  LogConfig config;
+  if (!LogConfigOf(info[0], &config) || !Live(env)) return env.Undefined();
+  log_->SetConfig(config);
+  return env.Undefined();
 }
 
 Napi::Value LogHandle::Stats(const Napi::CallbackInfo& info) {

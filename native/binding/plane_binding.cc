@@ -60,7 +60,6 @@ Napi::Value PlaneHandle::Create(const Napi::CallbackInfo& info) {
   EngineHandle* engine = HandleClass<EngineHandle>::Unwrap(env, info[0]);
   if (engine == nullptr) return env.Undefined();
   EnvState& state = EnvState::Of(env);
-  if (engine->open()->engine == nullptr) return state.Throw(env, Status(Code::kClosed, "the engine is closed"));
   if (!info[1].IsObject() || !info[2].IsFunction()) {
     Napi::TypeError::New(env, "createPlane takes an engine, options and a function").ThrowAsJavaScriptException();
     return env.Undefined();
@@ -74,6 +73,8 @@ Napi::Value PlaneHandle::Create(const Napi::CallbackInfo& info) {
   options.frame_deadline_ms = Int(object.Get("frameDeadlineMs"));
   options.write_deadline_ms = Int(object.Get("writeDeadlineMs"));
   options.requests_in_flight_max = static_cast<int32_t>(Int(object.Get("requestsInFlightMax")));
+  if (env.IsExceptionPending()) return env.Undefined();
+  if (engine->open()->engine == nullptr) return state.Throw(env, Status(Code::kClosed, "the engine is closed"));
 
   auto shared = std::make_shared<OpenPlane>();
   shared->open = engine->open();
@@ -102,12 +103,20 @@ PlaneHandle::~PlaneHandle() {
   if (shared_->plane != nullptr) state_->planes.erase(this);
 }
 
+void OpenPlane::Close() {
+  if (plane == nullptr) return;
+  for (const std::weak_ptr<Partition>& one : partitions)
+    if (std::shared_ptr<Partition> partition = one.lock()) partition->Close(KafkaError::kNotLeaderOrFollower);
+  partitions.clear();
+  plane = nullptr;
+  loop = nullptr;
+  on_wake->Reset();
+}
+
 void PlaneHandle::CloseNow(Napi::Env) {
   if (shared_->plane == nullptr) return;
   state_->planes.erase(this);
-  shared_->plane = nullptr;
-  shared_->loop = nullptr;
-  shared_->on_wake->Reset();
+  shared_->Close();
 }
 
 bool PlaneHandle::Live(Napi::Env env) {
@@ -118,10 +127,11 @@ bool PlaneHandle::Live(Napi::Env env) {
 
 Napi::Value PlaneHandle::PublishTopic(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  if (!Live(env)) return env.Undefined();
+  if (!CheckObject(info[0], "a topic's grant")) return env.Undefined();
   Napi::Object object = info[0].As<Napi::Object>();
+  Napi::Value id_value = object.Get("id");
   MutableBytes id;
-  if (!BytesOf(object.Get("id"), &id)) return env.Undefined();
+  if (id_value.IsEmpty() || !BytesOf(id_value, &id)) return env.Undefined();
   TopicGrant grant;
   if (id.size() != grant.id.size()) return state_->Throw(env, Status(Code::kInvalid, "a topic id has 16 bytes"));
   std::copy(id.begin(), id.end(), grant.id.begin());
@@ -130,6 +140,7 @@ Napi::Value PlaneHandle::PublishTopic(const Napi::CallbackInfo& info) {
   grant.may_read = Bool(object.Get("mayRead"));
   grant.internal = Bool(object.Get("internal"));
   grant.deadline_mono_ms = Int(object.Get("deadlineMonoMs"));
+  if (env.IsExceptionPending() || !Live(env)) return env.Undefined();
   shared_->plane->PublishTopic(grant);
   return env.Undefined();
 }
@@ -150,6 +161,10 @@ Napi::Value PlaneHandle::PublishPartition(const Napi::CallbackInfo& info) {
   std::shared_ptr<Partition> partition = Partition::Create(log->log(), shared_->flush_mode);
   const TopicPartition& tp = log->log()->topic_partition();
   shared_->plane->PublishPartition(tp.topic, tp.partition, partition);
+  // Topics come and go: as many as are live, and at most as many again that are gone.
+  if (shared_->partitions.size() == shared_->partitions.capacity())
+    std::erase_if(shared_->partitions, [](const std::weak_ptr<Partition>& one) { return one.expired(); });
+  shared_->partitions.push_back(partition);
   return PartitionClass::Wrap(env, state_->partition_class,
                               std::make_unique<PartitionHandle>(state_, shared_, std::move(partition)));
 }
@@ -162,6 +177,7 @@ Napi::Value PlaneHandle::Connect(const Napi::CallbackInfo& info) {
   shared_->ids.emplace(connection.get(), id);
   Napi::Object object = ConnectionClass::Wrap(
       env, state_->connection_class, std::make_unique<ConnectionHandle>(state_, shared_, std::move(connection)));
+  if (object.IsEmpty()) return env.Undefined();
   object.Set("id", Napi::Number::New(env, id));
   return object;
 }
@@ -246,7 +262,7 @@ bool PartitionHandle::Live(Napi::Env env) {
 
 Napi::Value PartitionHandle::ApplyState(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  if (!Live(env)) return env.Undefined();
+  if (!CheckObject(info[0], "a partition's state")) return env.Undefined();
   Napi::Object object = info[0].As<Napi::Object>();
   PartitionState state;
   state.is_leader = Bool(object.Get("isLeader"));
@@ -254,15 +270,23 @@ Napi::Value PartitionHandle::ApplyState(const Napi::CallbackInfo& info) {
   state.leader_epoch = static_cast<int32_t>(Int(object.Get("leaderEpoch")));
   state.local_id = static_cast<int32_t>(Int(object.Get("localId")));
   state.min_insync_replicas = static_cast<int32_t>(Int(object.Get("minInsyncReplicas")));
-  Napi::Array isr = object.Get("isr").As<Napi::Array>();
-  for (uint32_t i = 0; i < isr.Length(); i++) state.isr.push_back(static_cast<int32_t>(Int(isr.Get(i))));
+  Napi::Value isr = object.Get("isr");
+  if (isr.IsEmpty()) return env.Undefined();
+  if (!isr.IsArray()) {
+    Napi::TypeError::New(env, "expected an array of replica ids").ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  uint32_t count = isr.As<Napi::Array>().Length();
+  for (uint32_t i = 0; i < count && !env.IsExceptionPending(); i++)
+    state.isr.push_back(static_cast<int32_t>(Int(isr.As<Napi::Array>().Get(i))));
+  if (env.IsExceptionPending() || !Live(env)) return env.Undefined();
   partition_->ApplyState(state);
   return env.Undefined();
 }
 
 Napi::Value PartitionHandle::SetConfig(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  if (!Live(env)) return env.Undefined();
+  if (!CheckObject(info[0], "a partition's settings")) return env.Undefined();
   Napi::Object object = info[0].As<Napi::Object>();
   PartitionConfig config;
   config.max_message_bytes = static_cast<int32_t>(Int(object.Get("maxMessageBytes")));
@@ -270,7 +294,10 @@ Napi::Value PartitionHandle::SetConfig(const Napi::CallbackInfo& info) {
   config.timestamp_after_max_ms = Int(object.Get("timestampAfterMaxMs"));
   config.strict_validation = Bool(object.Get("strictValidation"));
   config.max_decompressed_batch_bytes = static_cast<uint64_t>(Int(object.Get("maxDecompressedBatchBytes")));
-  partition_->SetConfig(config, LogConfigOf(object.Get("log").As<Napi::Object>()));
+  Napi::Value log = object.Get("log");
+  LogConfig log_config;
+  if (log.IsEmpty() || !LogConfigOf(log, &log_config) || !Live(env)) return env.Undefined();
+  partition_->SetConfig(config, log_config);
   return env.Undefined();
 }
 

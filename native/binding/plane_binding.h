@@ -27,8 +27,12 @@ struct OpenPlane {
   std::shared_ptr<Loop> loop;
   FlushMode flush_mode;
   std::shared_ptr<Napi::FunctionReference> on_wake;     // reset on the owner thread, whoever drops the loop last
+  std::vector<std::weak_ptr<Partition>> partitions;     // those published, for their waiters to be ended by Close()
   std::unordered_map<const Connection*, uint32_t> ids;  // live connections
   uint32_t next_id = 1;
+
+  /// Ends what waits: nothing asynchronous outlives it, and so nothing keeps the event loop. Idempotent.
+  void Close();
 };
 
 class PlaneHandle {
@@ -42,6 +46,7 @@ class PlaneHandle {
   PlaneHandle(EnvState* state, std::shared_ptr<OpenPlane> shared);
   ~PlaneHandle();
   void CloseNow(Napi::Env env);
+  bool IsOver(const std::shared_ptr<OpenEngine>& engine) const { return shared_->open == engine; }
 
  private:
   friend class HandleClass<PlaneHandle>;

@@ -45,6 +45,7 @@ struct Window {
   std::shared_ptr<Pin> pin;
   Napi::Reference<Napi::ArrayBuffer> reference;  // count 1 while recent, then 0: weak
   bool recent;
+  bool used;  // since the last Age()
 };
 
 uint64_t RoundUpToPage(uint64_t bytes) {
@@ -98,6 +99,7 @@ struct Windows::Table : std::enable_shared_from_this<Windows::Table> {
     window->pin = std::move(pin);
     window->reference = Napi::Reference<Napi::ArrayBuffer>::New(Napi::ArrayBuffer(env, buffer), 1);
     window->recent = true;
+    window->used = true;
     Window* made = window.get();
     recent.push_front(made);
     by_key[key] = made;
@@ -110,6 +112,7 @@ struct Windows::Table : std::enable_shared_from_this<Windows::Table> {
     auto found = by_key.find(key);
     if (found == by_key.end()) return nullptr;
     Window* window = found->second;
+    window->used = true;
     if (!window->recent) {
       // Only JavaScript's own views kept it: it may have been collected, its finalizer still to come.
       if (window->reference.Value().IsEmpty()) return nullptr;
@@ -125,11 +128,22 @@ struct Windows::Table : std::enable_shared_from_this<Windows::Table> {
 
   void Evict() {
     while (recent.size() > kRecentMax) {
-      Window* window = recent.back();
+      Weaken(recent.back());
       recent.pop_back();
-      window->recent = false;
-      window->reference.Unref();
     }
+  }
+
+  void Age() {
+    recent.remove_if([this](Window* window) {
+      if (std::exchange(window->used, false)) return false;
+      Weaken(window);
+      return true;
+    });
+  }
+
+  void Weaken(Window* window) {
+    window->recent = false;
+    window->reference.Unref();
   }
 
   void Forget(uint32_t id) {
@@ -169,16 +183,16 @@ Windows::Place Windows::PlaceForSend(Napi::Env env, const void* owner,
 
 Windows::Place Windows::PlaceForView(Napi::Env env, const void* owner,
                                      const std::shared_ptr<const SegmentBytes>& segment, uint32_t position,
-                                     uint32_t bytes, uint64_t published_end) {
+                                     uint32_t bytes, uint64_t view_end, bool grows) {
   uint64_t index = position / kStrideBytes;
   uint64_t start = index * kStrideBytes;
   uint64_t end = position + uint64_t{bytes};
-  if (end > start + kWindowBytes || end > published_end) return {};
-  uint64_t size = std::min(kWindowBytes, RoundUpToPage(published_end) - start);
+  if (end > start + kWindowBytes || end > view_end) return {};
+  uint64_t size = std::min(kWindowBytes, RoundUpToPage(view_end) - start);
   Key key{segment->id(), index, true};
   Window* window = table_->Find(key);
   if (window != nullptr && end > window->start + window->size) {
-    if (size - window->size < kRegrowBytes) return {};
+    if (grows && size - window->size < kRegrowBytes) return {};
     window = nullptr;
   }
   if (window == nullptr) {
@@ -190,6 +204,8 @@ Windows::Place Windows::PlaceForView(Napi::Env env, const void* owner,
   if (window == nullptr) return {};
   return {window->id, static_cast<uint32_t>(position - start)};
 }
+
+void Windows::Age() { table_->Age(); }
 
 Napi::Value Windows::Get(Napi::Env env, uint32_t window_id) {
   auto found = table_->by_id.find(window_id);

@@ -27,7 +27,7 @@ class Windows {
   static constexpr uint64_t kStrideBytes = kWindowBytes / 2;
   /// A view window over a growing segment is made anew only when this much was published behind it.
   static constexpr uint64_t kRegrowBytes = uint64_t{1} << 20;
-  /// Windows held strongly; an older one lives as long as JavaScript holds views of it.
+  /// Windows held strongly while in use; an older one lives as long as JavaScript holds views of it.
   static constexpr size_t kRecentMax = 32;
 
   struct Place {
@@ -41,13 +41,16 @@ class Windows {
   /// Where bytes [position, position + bytes) of a segment lie, in a send window.
   Place PlaceForSend(Napi::Env env, const void* owner, const std::shared_ptr<const SegmentBytes>& segment,
                      uint32_t position, uint32_t bytes);
-  /// The same in a view window; `published_end` is where the segment's readable bytes end now. The caller keeps the page
-  /// under an active tail out of it: a user's write there would hide what is appended later.
+  /// The same in a view window, which ends at `view_end`: bytes behind it may be cut from the file (never the segment's
+  /// published ones) or written later, and then a user's write to their page would hide them. `grows`: view_end will move on.
   Place PlaceForView(Napi::Env env, const void* owner, const std::shared_ptr<const SegmentBytes>& segment,
-                     uint32_t position, uint32_t bytes, uint64_t published_end);
+                     uint32_t position, uint32_t bytes, uint64_t view_end, bool grows);
   /// The ArrayBuffer of a window that a Place named just now, or undefined.
   Napi::Value Get(Napi::Env env, uint32_t window_id);
 
+  /// Holds windows that were not used since the last call weakly: what JavaScript no longer views goes with the next collection, and a
+  /// deleted segment's disk space with it.
+  void Age();
   /// Empties every ArrayBuffer of `owner` (an engine) and lets its mappings go.
   void Detach(Napi::Env env, const void* owner);
 
