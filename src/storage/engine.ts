@@ -80,7 +80,7 @@ export class Engine {
       const nowMs = Date.now()
       const due = retentionCheckMs > 0 && nowMs - checkedMs >= retentionCheckMs
       if (due) checkedMs = nowMs
-      engine.maintain(nowMs, due)
+      this.#maintain(nowMs, due)
     }, MAINTAIN_MS)
     this.#maintenance.unref()
   }
@@ -128,7 +128,7 @@ export class Engine {
 
   /** Applies retention and roll by time now instead of at the next check. */
   maintain(): void {
-    this.#native.maintain(Date.now(), true)
+    this.#maintain(Date.now(), true)
   }
 
   /** Syncs and closes. Views that were read become empty; followers end; every later call throws CLOSED. Idempotent. */
@@ -139,6 +139,11 @@ export class Engine {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  #maintain(nowMs: number, doRetention: boolean): void {
+    for (const log of this.#logs.values()) log.dropWindow()
+    this.#native.maintain(nowMs, doRetention)
   }
 
   async #close(): Promise<void> {

@@ -35,6 +35,7 @@ export interface FollowOptions {
 }
 
 const CHUNK_BYTES = 1 << 20
+const NO_BYTES = new Uint8Array(0)
 
 /** AppendError in native/core/log.h, by number. */
 const APPEND_ERRORS = [
@@ -53,7 +54,10 @@ const TOO_LARGE = 5
 const NO_SPACE = 8
 const STORAGE = 9
 
-/** A record as read. Key, value and header values are views of the log: copy() detaches one from it. */
+/**
+ * A record as read. Key, value and header values are views of the log: copy() detaches one from it. After the engine's close()
+ * views are empty, and what would have to be read anew (headers, copy()) throws CLOSED.
+ */
 export class LogRecord {
   readonly offset: number
   /** Milliseconds since the epoch; -1: none. */
@@ -103,6 +107,8 @@ export class LogRecord {
     value: Buffer | null
     headers: Array<[string, Buffer | null]>
   } {
+    // An empty copy would pass for the record.
+    checkOpen(this.#bytes)
     const { offset, timestamp, key, value } = this
     const detached = (data: Buffer | null): Buffer | null => (data === null ? null : Buffer.from(data))
     return {
@@ -122,8 +128,15 @@ export class LogRecord {
   }
 
   #headers(): RecordHeader[] {
+    checkOpen(this.#bytes)
     return readHeaders(this.#bytes, this.#headersStart, this.#headerCount, this.#end, this.offset)
   }
+}
+
+/** Bytes of a log are never none, unless its engine closed and took them back. */
+function checkOpen(bytes: Uint8Array): void {
+  if (bytes.length === 0)
+    throw new StorageError('the engine that this was read from is closed: copy() what must stay', 'CLOSED')
 }
 
 function bufferOf(view: Uint8Array | null): Buffer | null {
@@ -141,16 +154,16 @@ export class LogBatch {
     return this.#batch.baseOffset
   }
   get lastOffset(): number {
-    return this.#batch.nextOffset - 1
+    return this.nextOffset - 1
   }
   get nextOffset(): number {
-    return this.#batch.nextOffset
+    return this.#open().nextOffset
   }
   get recordCount(): number {
-    return this.#batch.recordCount
+    return this.#open().recordCount
   }
   get maxTimestamp(): number {
-    return this.#batch.maxTimestampMs
+    return this.#open().maxTimestampMs
   }
   /** The whole batch in Kafka's format, a view of the log: what appendBatches() takes. */
   get bytes(): Uint8Array {
@@ -162,14 +175,22 @@ export class LogBatch {
   }
   /** Steps through the records without making an object for each: positions into cursor.bytes. */
   cursor(): RecordCursor {
-    return new RecordCursor(this.#batch, nativeCodec)
+    return new RecordCursor(this.#open(), nativeCodec)
   }
   *records(): Generator<LogRecord, void> {
     const cursor = this.cursor()
-    while (cursor.next()) yield new LogRecord(cursor)
+    while (cursor.next()) {
+      yield new LogRecord(cursor)
+      checkOpen(cursor.bytes)
+    }
   }
   [Symbol.iterator](): Generator<LogRecord, void> {
     return this.records()
+  }
+
+  #open(): RecordBatch {
+    checkOpen(this.#batch.bytes)
+    return this.#batch
   }
 }
 
@@ -182,7 +203,7 @@ export class Log {
   #config: NativeLogConfig
   // The window that the last read used: nearly always the next one's too.
   #windowId = 0
-  #window: Uint8Array = new Uint8Array(0)
+  #window: Uint8Array = NO_BYTES
   readonly #followers = new Set<() => void>()
 
   /** @internal Made by Engine.log(). */
@@ -248,7 +269,11 @@ export class Log {
     // One generator, not one inside another for each batch: twice as fast.
     for (const batch of this.batches(offset, options)) {
       const cursor = batch.cursor()
-      while (cursor.next()) if (cursor.offset >= offset) yield new LogRecord(cursor)
+      while (cursor.next()) {
+        if (cursor.offset < offset) continue
+        yield new LogRecord(cursor)
+        checkOpen(cursor.bytes)
+      }
     }
   }
 
@@ -277,14 +302,14 @@ export class Log {
     let next = options.from ?? this.endOffset
     checkedInteger('from', next, { min: 0, max: Number.MAX_SAFE_INTEGER })
     const aborted = (): boolean => signal?.aborted === true
-    while (!aborted()) {
+    while (!aborted() && !this.#closed()) {
       const chunk = this.#chunk(next, maxBytes)
       if (chunk === null) {
         if (!(await this.#appendOrAbort(signal))) return
         continue
       }
       for (const batch of batches(chunk)) {
-        if (aborted()) return
+        if (aborted() || chunk.length === 0) return
         next = batch.nextOffset
         if (!batch.isControl) yield new LogBatch(batch)
       }
@@ -323,6 +348,12 @@ export class Log {
     const followers = [...this.#followers]
     this.#followers.clear()
     for (const follower of followers) follower()
+  }
+
+  /** @internal Lets the last read's window go: it would keep the mapping (and a deleted segment's disk space) of an idle log. */
+  dropWindow(): void {
+    this.#windowId = 0
+    this.#window = NO_BYTES
   }
 
   #appended(error: number): Appended {
