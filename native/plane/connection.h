@@ -5,6 +5,9 @@
 // request order: each request holds a slot. The same code serves three transports: Node sockets, in process
 // and (later) native reactors; none of them is known here.
 //
+// While a punted Produce has no answer, the connection's input waits at its next Produce (and what is behind
+// that): append order is request order, per connection.
+//
 // Threading: everything belongs to the owner thread of its Loop. Other threads reach a connection only
 // through Loop::Post.
 #pragma once

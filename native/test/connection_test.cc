@@ -404,6 +404,33 @@ TEST(ConnectionOrder, AppendsInRequestOrderWhenProducesArePunted) {
   }
 }
 
+TEST(ConnectionOrder, AnswersFiftyPipelinedRequestsInOrder) {
+  Bed bed;
+  bed.AddPartition(0);
+  auto connection = bed.Connect();
+  Buffer bytes;
+  for (int32_t i = 0; i < 50; ++i)
+    Add(&bytes, i % 2 == 0 ? ProduceFrame({.correlation_id = i})
+                           : FetchFrame({.correlation_id = i, .max_wait_ms = 0}));
+  connection->Receive(bytes, bed.now);
+  const auto frames = DrainFrames(*connection, bed.now);
+  ASSERT_EQ(frames.size(), 50u);
+  for (int32_t i = 0; i < 50; ++i) EXPECT_EQ(CorrelationId(frames[static_cast<size_t>(i)]), i);
+}
+
+TEST(ConnectionInput, TakesAFrameOfExactlyTheLargestSizeAndNoLarger) {
+  PlaneOptions options;
+  const Buffer frame = ProduceFrame({.parts = {{0, MakeBatch({.value_bytes = 50'000})}}});
+  for (const int spare : {0, -1}) {
+    options.request_bytes_max = static_cast<uint32_t>(frame.size() - 4) + static_cast<uint32_t>(spare);
+    Bed bed(FlushMode::kOs, options);
+    bed.AddPartition(0);
+    auto connection = bed.Connect();
+    connection->Receive(frame, bed.now);
+    EXPECT_EQ(connection->flags(), static_cast<uint32_t>(spare == 0 ? kHasOutput : kMustClose));
+  }
+}
+
 TEST(ConnectionOrder, KeepsProducesBehindAPuntedOneAndServesThemWhenItIsAnswered) {
   Bed bed;
   auto partition = bed.AddPartition(0);
