@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { newDirectory, runFixture } from './child.ts'
 
 interface Held {
-  readonly rssMiB: number
+  readonly residentMiB: number
   readonly descriptors: number
   readonly maps: number
   readonly threads: number
@@ -21,7 +21,7 @@ async function runScenario(scenario: string, dir: string): Promise<unknown[]> {
   })
   const { before, after } = child.reports[0] as { before: Held; after: Held }
   const text = JSON.stringify({ before, after })
-  expect(after.rssMiB, text).toBeLessThanOrEqual(before.rssMiB * 1.1)
+  expect(after.residentMiB, text).toBeLessThanOrEqual(before.residentMiB * 1.1)
   expect(after.descriptors, text).toBeLessThanOrEqual(before.descriptors * 1.1)
   expect(after.maps, text).toBeLessThanOrEqual(before.maps * 1.1)
   expect(after.threads, text).toBeLessThanOrEqual(before.threads)
