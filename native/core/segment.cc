@@ -186,6 +186,12 @@ void Segment::Activate() {
   // Loading may have opened it for reading only.
   mapped_.reset();
   file_.reset();
+  // It may also have rebuilt the indexes that were adopted, or let go of them. What is appended goes into those that readers
+  // ask, and these stay as long as it is active.
+  if (feed_.offsets != nullptr) {
+    feed_.offsets = view_.offsets.get();
+    feed_.times = view_.times.get();
+  }
 }
 
 Status Segment::OpenFileLocked() {
@@ -739,6 +745,7 @@ Status Segment::Finish() {
   std::shared_ptr<AppendSpace> space;
   std::shared_ptr<const MappedSegment> mapped;
   std::shared_ptr<File> file;
+  View view;
   const uint32_t end = size();
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -746,6 +753,8 @@ Status Segment::Finish() {
     space = std::move(space_);
     mapped = mapped_;
     file = file_;
+    // From here on the segment may be made to let go of them.
+    view = view_;
   }
   if (space) space->Close();
   if (space && file) {
@@ -754,9 +763,9 @@ Status Segment::Finish() {
   }
   if (has_file()) seal_due_.store(true, std::memory_order_release);
   if (feed_.times != nullptr && feed_.max_timestamp != kNoTimestamp) {
-    feed_.times->MaybeAppend(feed_.max_timestamp, feed_.offset_of_max, true);
+    view.times->MaybeAppend(feed_.max_timestamp, feed_.offset_of_max, true);
   }
-  return PersistIndexes();
+  return Persist(view);
 }
 
 Status Segment::PersistIndexes() {
@@ -765,6 +774,10 @@ Status Segment::PersistIndexes() {
     std::lock_guard<std::mutex> lock(mutex_);
     view = view_;
   }
+  return Persist(view);
+}
+
+Status Segment::Persist(const View& view) {
   if (!has_file() || !view.offsets || !view.times) return Status::Ok();
   std::lock_guard<std::mutex> lock(persist_mutex_);
   Result<std::shared_ptr<File>> file = site_->vfs().Open(PathOf(kIndexSuffix), OpenMode::kCreate);

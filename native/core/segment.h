@@ -233,6 +233,7 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   FileSum SumOf(std::string_view suffix) const;
   Status RefeedTimestamps();
   Status PrepareFeed();
+  Status Persist(const View& view);
 
   const std::shared_ptr<const LogSite> site_;
   const int64_t base_offset_;
@@ -263,7 +264,7 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   uint32_t capacity_;
   uint32_t segment_bytes_;
   uint32_t index_bytes_max_;
-  IndexFeed feed_;
+  IndexFeed feed_;  ///< while active, into the indexes of view_; else into none that may be used
   /// What Prepare found; held until Publish, so that an eviction in between takes nothing away.
   std::shared_ptr<const MappedSegment> appending_;
   std::shared_ptr<AppendSpace> appending_space_;

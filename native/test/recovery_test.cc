@@ -3,6 +3,7 @@
 // damage a copy of its files, open it, and hold what it serves against what was appended.
 #include "core/recovery.h"
 
+#include "core/offset_index.h"
 #include "core/segment_files.h"
 #include "engine_fixture.h"
 
@@ -143,7 +144,7 @@ class RecoveryTest : public EngineFixture {
       ASSERT_EQ(result.error, AppendError::kNone);
       model_.push_back({result.base_offset, result.last_offset + 1, batch});
       if (i == batches * 2 / 3) {
-        Settle();
+        ASSERT_TRUE(Flush(*log).ok());
         engine->Maintain(kNow, false);
         engine->Maintain(kNow + 100'000, false);
       }
@@ -333,6 +334,43 @@ TEST_F(RecoveryTest, NeverServesAFlippedByteAfterAKill) {
       if (HasFailure()) return;
     }
   }
+}
+
+/// An index entry that is wrong but in order is found when opening looks up an epoch through it, and the index is rebuilt there and
+/// then; what is appended afterwards must go into the rebuilt one.
+TEST_F(RecoveryTest, AppendsIntoTheIndexThatOpeningHadToRebuild) {
+  config_.segment_bytes = 64 << 10;
+  config_.index_interval_bytes = 100;
+  Build(false, 48);
+  const std::string path = "/data/orders-0/" + OffsetFileName(0, kIndexSuffix);
+  const std::vector<uint8_t> index = vfs_->ReadFile(path, 1 << 20).value();
+  ASSERT_GT(index.size(), 10 * kOffsetIndexEntryBytes);
+  uint32_t rebuilt = 0;
+  for (size_t at = 0; at < index.size(); ++at) {
+    SCOPED_TRACE("byte " + std::to_string(at));
+    const std::shared_ptr<MemoryVfs> vfs = vfs_->Clone();
+    const uint8_t flipped = index[at] ^ 0x01;
+    ASSERT_TRUE(vfs->Corrupt(path, at, {&flipped, 1}).ok());
+    EngineOptions options = Options();
+    options.vfs = vfs;
+    options.executor = MakeInlineExecutor();
+    Result<std::shared_ptr<Engine>> engine = Engine::Open(options);
+    ASSERT_TRUE(engine.ok()) << engine.status().message();
+    const std::shared_ptr<Log> log = (*engine)->FindLog({"orders", 0});
+    ASSERT_NE(log, nullptr);
+    rebuilt += log->Stats().rebuilt_indexes;
+    for (int i = 0; i < 20; ++i) {
+      const auto batch = MakeBatch(2, 60, static_cast<uint64_t>(i));
+      ASSERT_EQ(Append(*log, batch, 100).error, AppendError::kNone);
+    }
+    const uint32_t log_bytes = log->log_end().position;
+    ASSERT_TRUE((*engine)->Close().ok());
+    const auto stored = OffsetIndex::Load(vfs->ReadFile(path, 1 << 20).value(), {.base_offset = 0});
+    ASSERT_TRUE(stored.ok()) << stored.status().message();
+    EXPECT_GT((*stored)->Last().position + 600, log_bytes) << "what was appended is not in the index";
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(rebuilt, 0u);
 }
 
 }  // namespace
