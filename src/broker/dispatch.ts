@@ -42,10 +42,9 @@ export async function dispatch(broker: Broker, client: ClientContext, frame: Uin
     request = api.decodeRequest(apiVersion, frame, bodyOffset)
   } catch (error) {
     if (!(error instanceof ProtocolError) || error.kind !== 'utf8') return { kind: 'close', reason: reasonOf(error) }
-    // The bytes are in order but a name is not UTF-8: refused by code, not by closing.
-    const lenient = api.decodeRequest(apiVersion, frame, bodyOffset, { lenientUtf8: true })
+    // A name is not UTF-8: refused by code, not by closing. Only the first fault is known yet; behind it others may follow.
     const code = errorByName(error.path.startsWith('topics') ? 'INVALID_TOPIC_EXCEPTION' : 'INVALID_REQUEST').code
-    return { kind: 'frame', frame: api.encodeResponse(apiVersion, correlationId, handler.errorResponse(lenient, code)) }
+    return refused(() => api.decodeRequest(apiVersion, frame, bodyOffset, { lenientUtf8: true }), code)
   }
 
   try {
@@ -56,11 +55,16 @@ export async function dispatch(broker: Broker, client: ClientContext, frame: Uin
     const failure = kafkaErrorOf(error)
     if (failure.code === 'UNKNOWN_SERVER_ERROR')
       broker.log.error({ err: error, api: api.name, apiVersion, correlationId, client: client.host }, 'request failed')
+    return refused(() => request, failure.errorCode)
+  }
+
+  /** The request's names come back in the answer, and what was read leniently may have grown beyond what a string holds. */
+  function refused(read: () => typeof request, errorCode: number): Reply {
     try {
-      const response = handler.errorResponse(request, failure.errorCode)
+      const response = handler!.errorResponse(read(), errorCode)
       return { kind: 'frame', frame: api.encodeResponse(apiVersion, correlationId, response) }
-    } catch (encoding) {
-      return { kind: 'close', reason: reasonOf(encoding) }
+    } catch (error) {
+      return { kind: 'close', reason: reasonOf(error) }
     }
   }
 }

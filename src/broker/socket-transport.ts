@@ -128,7 +128,12 @@ export class SocketTransport {
       if (frame === null) break
       this.#punts.push({ slot: slot[0]!, frame })
     }
-    if (!this.#dispatching) void this.#dispatchAll()
+    if (this.#dispatching) return
+    this.#dispatchAll().catch((error: unknown) => {
+      // A defect of ours; nothing that one client sends may cost the process.
+      this.#broker.log.error({ err: error, client: this.#client.host }, 'dispatch failed; connection closed')
+      this.#socket.destroy()
+    })
   }
 
   async #dispatchAll(): Promise<void> {

@@ -282,6 +282,30 @@ describe('names', () => {
       expect(await client.response(Heartbeat, 0)).toMatchObject({ errorCode: 42 })
     }))
 
+  it.each([
+    ['an answer that would be longer than a string can be', int16(20_000), Buffer.alloc(20_000, 0xff), int32(0)],
+    ['a second fault behind it', int16(2), Buffer.from([0xff, 0xfe]), int32(5)],
+  ])(
+    '16 a group that is not UTF-8, and %s: the connection ends, the broker does not',
+    (_what, size, bytes, protocols) =>
+      expectClosed(
+        frame(
+          JoinGroup.key,
+          0,
+          Buffer.concat([
+            int16(1),
+            Buffer.from('g'),
+            int32(10_000),
+            size,
+            bytes,
+            int16(1),
+            Buffer.from('c'),
+            protocols,
+          ]),
+        ),
+      ),
+  )
+
   it.each(['..', '.', '', '../../etc/passwd', 'a/b', 'a\0b', 'x'.repeat(250), 'é'])('17 topic %j is refused', (name) =>
     withClient(async (client) => {
       expect((await create(client, name)).topics[0]!.errorCode).toBe(17)
