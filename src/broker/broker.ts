@@ -11,13 +11,14 @@ import { nativeCodec } from '../storage/codec.ts'
 import { type NativeEngine, native } from '../storage/native.ts'
 import type { Seams } from '../util/seams.ts'
 import { randomUuid } from '../util/uuid.ts'
+import type { BrokerServices } from './broker-services.ts'
 import { type BrokerConfig, TopicConfig } from './config/config.ts'
 import { groupCoordinatorConfig, OFFSETS_TOPIC, offsetsTopic } from './group-offsets-topic.ts'
 import { importLogs } from './import-logs.ts'
 import { type ListenAddress, Listeners, parseAdvertised } from './listeners.ts'
 import { readMetaProperties, writeMetaProperties } from './meta-properties.ts'
 import { ProducerIds } from './producer-ids.ts'
-import { Topics } from './topics.ts'
+import { KRAFT_METADATA_LOG, METADATA_LOG, Topics } from './topics.ts'
 
 export interface BrokerOptions {
   readonly config: BrokerConfig
@@ -28,11 +29,6 @@ export interface BrokerOptions {
   readonly log: Logger
 }
 
-/** The local metadata store's own log; no topic, so no client reaches it. */
-export const METADATA_LOG = '__varve_metadata'
-/** Written by an Apache Kafka in KRaft mode into the directories that we can open; not ours to serve. */
-export const KRAFT_METADATA_LOG = '__cluster_metadata'
-
 const GENERATION_KEY = '/broker/generation'
 const CLUSTER_ID_KEY = '/cluster/id'
 const MAINTAIN_MS = 1000
@@ -40,7 +36,7 @@ const DRAIN_MS = 2000
 // The metadata log's batches hold whole snapshots.
 const METADATA_BATCH_BYTES_MAX = 256 << 20
 
-export class Broker {
+export class Broker implements BrokerServices {
   readonly config: BrokerConfig
   readonly seams: Seams
   readonly log: Logger
@@ -145,7 +141,6 @@ export class Broker {
     this.#maintenance = this.#maintain()
   }
 
-  /** The address that a client is told to connect to. */
   addressFor(client: { listenerName: string; localAddress: { host: string; port: number } | null }): {
     host: string
     port: number
@@ -161,7 +156,6 @@ export class Broker {
     return this.config.effective('broker.rack').text
   }
 
-  /** Makes __consumer_offsets when it is missing. */
   ensureOffsetsTopic(): Promise<void> {
     if (this.topics.get(OFFSETS_TOPIC) !== undefined) return Promise.resolve()
     this.#creatingOffsetsTopic ??= this.topics

@@ -8,7 +8,7 @@ import type { AnyApi } from '../protocol/api.ts'
 import { ApiVersions, apiByKey, decodeRequestHeader } from '../protocol/apis/index.ts'
 import { errorByName } from '../protocol/errors.ts'
 import { ProtocolError } from '../protocol/protocol-error.ts'
-import type { Broker } from './broker.ts'
+import type { BrokerServices } from './broker-services.ts'
 import { type ClientContext, RETRY_NATIVELY, type RequestContext } from './handler.ts'
 import { handlerByKey } from './handlers/index.ts'
 
@@ -19,7 +19,7 @@ export type Reply =
   /** The connection ends; `reason` is for the log. */
   | { readonly kind: 'close'; readonly reason: string }
 
-export async function dispatch(broker: Broker, client: ClientContext, frame: Uint8Array): Promise<Reply> {
+export async function dispatch(broker: BrokerServices, client: ClientContext, frame: Uint8Array): Promise<Reply> {
   let context: RequestContext
   let api: AnyApi
   try {

@@ -2,7 +2,7 @@
 // What a handler is: one file per API, one list in handlers/index.ts. From the list derive the dispatch table, the answer to
 // ApiVersions and the metric labels. Handlers see decoded requests and return responses; never bytes or sockets.
 import type { AnyApi, Request, RequestHeader, ResponseInit } from '../protocol/api.ts'
-import type { Broker } from './broker.ts'
+import type { BrokerServices } from './broker-services.ts'
 
 /** Where a request came from. */
 export interface ClientContext {
@@ -14,7 +14,7 @@ export interface ClientContext {
 }
 
 export interface RequestContext {
-  readonly broker: Broker
+  readonly broker: BrokerServices
   readonly client: ClientContext
   readonly header: RequestHeader
 }

@@ -4,7 +4,7 @@
 import { unlinkSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { KafkaError } from '../errors.ts'
-import type { Broker } from './broker.ts'
+import type { BrokerServices } from './broker-services.ts'
 import { SocketTransport } from './socket-transport.ts'
 
 export type ListenAddress =
@@ -43,7 +43,7 @@ export function parseAdvertised(text: string): { name: string; host: string; por
 }
 
 export class Listeners {
-  readonly #broker: Broker
+  readonly #broker: BrokerServices
   readonly #servers: Server[] = []
   readonly #unixPaths: string[] = []
   readonly #transports = new Set<SocketTransport>()
@@ -55,7 +55,7 @@ export class Listeners {
   /** As bound, in order: ports that were 0 are filled in. */
   readonly addresses: ListenAddress[] = []
 
-  constructor(broker: Broker) {
+  constructor(broker: BrokerServices) {
     this.#broker = broker
     this.#connectionsMax = broker.config.number('max.connections')
     this.#perAddressMax = broker.config.number('max.connections.per.ip')

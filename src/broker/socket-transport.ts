@@ -5,7 +5,7 @@ import type { Socket } from 'node:net'
 import type { DataPlane, PlaneConnection } from '../partition/data-plane.ts'
 import { ConnectionFlag, PIECE_NUMBERS } from '../storage/native.ts'
 import type { Clock } from '../util/seams.ts'
-import type { Broker } from './broker.ts'
+import type { BrokerServices } from './broker-services.ts'
 import { dispatch } from './dispatch.ts'
 import type { ClientContext } from './handler.ts'
 
@@ -32,7 +32,7 @@ const slot = new Float64Array(1)
 
 export class SocketTransport {
   readonly #socket: Socket
-  readonly #broker: Broker
+  readonly #broker: BrokerServices
   readonly #plane: DataPlane
   readonly #clock: Clock
   readonly #client: ClientContext
@@ -41,7 +41,7 @@ export class SocketTransport {
   #dispatching = false
   #closed = false
 
-  constructor(socket: Socket, client: ClientContext, broker: Broker, onClosed: () => void) {
+  constructor(socket: Socket, client: ClientContext, broker: BrokerServices, onClosed: () => void) {
     this.#socket = socket
     this.#client = client
     this.#broker = broker

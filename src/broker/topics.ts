@@ -48,6 +48,11 @@ interface TopicRecord {
   readonly configs: Readonly<Record<string, string>>
 }
 
+/** The local metadata store's own log; no topic, so no client reaches it. */
+export const METADATA_LOG = '__varve_metadata'
+/** Written by an Apache Kafka in KRaft mode into the directories that we can open; not ours to serve. */
+export const KRAFT_METADATA_LOG = '__cluster_metadata'
+
 const PREFIX = '/topics/'
 const NAME = /^[a-zA-Z0-9._-]{1,249}$/
 /** Of one topic. Beyond it a typing error would fill the disk's inodes. */

@@ -5,27 +5,27 @@
 //   3 client software name and version (KIP-511), tagged features (KIP-584)
 import { KafkaError } from '../../errors.ts'
 import { ApiVersions } from '../../protocol/apis/index.ts'
-import { defineHandler } from '../handler.ts'
-import { handlers } from './index.ts'
+import { type AnyHandler, defineHandler } from '../handler.ts'
 
 const SOFTWARE_NAME = /^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$/
 
-export const apiVersions = defineHandler<typeof ApiVersions>({
-  api: ApiVersions,
-  handle({ header }, request) {
-    if (
-      header.apiVersion >= 3 &&
-      !(SOFTWARE_NAME.test(request.clientSoftwareName) && SOFTWARE_NAME.test(request.clientSoftwareVersion))
-    )
-      throw new KafkaError('INVALID_REQUEST', 'the client software name or version is not one')
-    return {
-      errorCode: 0,
-      apiKeys: handlers.map(({ api }) => ({
-        apiKey: api.key,
-        minVersion: api.advertised[0],
-        maxVersion: api.advertised[1],
-      })),
-    }
-  },
-  errorResponse: (_request, errorCode) => ({ errorCode, apiKeys: [] }),
-})
+export const apiVersions = (handlers: () => readonly AnyHandler[]): AnyHandler =>
+  defineHandler<typeof ApiVersions>({
+    api: ApiVersions,
+    handle({ header }, request) {
+      if (
+        header.apiVersion >= 3 &&
+        !(SOFTWARE_NAME.test(request.clientSoftwareName) && SOFTWARE_NAME.test(request.clientSoftwareVersion))
+      )
+        throw new KafkaError('INVALID_REQUEST', 'the client software name or version is not one')
+      return {
+        errorCode: 0,
+        apiKeys: handlers().map(({ api }) => ({
+          apiKey: api.key,
+          minVersion: api.advertised[0],
+          maxVersion: api.advertised[1],
+        })),
+      }
+    },
+    errorResponse: (_request, errorCode) => ({ errorCode, apiKeys: [] }),
+  })

@@ -7,10 +7,10 @@ import { KafkaError } from '../../errors.ts'
 import { kafkaErrorOf } from '../../partition/local-partition.ts'
 import type { Request, ResponseInit } from '../../protocol/api.ts'
 import { CreateTopics } from '../../protocol/apis/index.ts'
-import { type Broker, KRAFT_METADATA_LOG, METADATA_LOG } from '../broker.ts'
+import type { BrokerServices } from '../broker-services.ts'
 import { describeTopicConfigs } from '../config/describe.ts'
 import { defineHandler } from '../handler.ts'
-import type { TopicToCreate } from '../topics.ts'
+import { KRAFT_METADATA_LOG, METADATA_LOG, type TopicToCreate } from '../topics.ts'
 import { duplicates } from './duplicates.ts'
 
 type Asked = Request<typeof CreateTopics>['topics'][number]
@@ -38,7 +38,7 @@ export const createTopics = defineHandler<typeof CreateTopics>({
   }),
 })
 
-async function create(broker: Broker, asked: Asked, validateOnly: boolean): Promise<Answer> {
+async function create(broker: BrokerServices, asked: Asked, validateOnly: boolean): Promise<Answer> {
   const { name } = asked
   if (name === METADATA_LOG || name === KRAFT_METADATA_LOG)
     throw new KafkaError('INVALID_REQUEST', `Creation of internal topic ${name} is prohibited.`)

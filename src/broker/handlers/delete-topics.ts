@@ -8,7 +8,7 @@ import { kafkaErrorOf } from '../../partition/local-partition.ts'
 import type { ResponseInit } from '../../protocol/api.ts'
 import { DeleteTopics } from '../../protocol/apis/index.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
-import type { Broker } from '../broker.ts'
+import type { BrokerServices } from '../broker-services.ts'
 import { defineHandler } from '../handler.ts'
 import { duplicates } from './duplicates.ts'
 
@@ -52,6 +52,6 @@ export const deleteTopics = defineHandler<typeof DeleteTopics>({
   }),
 })
 
-async function remove(broker: Broker, name: string): Promise<void> {
+async function remove(broker: BrokerServices, name: string): Promise<void> {
   await broker.topics.delete(name)
 }

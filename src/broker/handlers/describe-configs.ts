@@ -7,7 +7,7 @@
 import { KafkaError } from '../../errors.ts'
 import { kafkaErrorOf } from '../../partition/local-partition.ts'
 import { DescribeConfigs } from '../../protocol/apis/index.ts'
-import type { Broker } from '../broker.ts'
+import type { BrokerServices } from '../broker-services.ts'
 import { type DescribedConfig, describeBrokerConfigs, describeTopicConfigs } from '../config/describe.ts'
 import { defineHandler } from '../handler.ts'
 import { checkTopicName } from '../topics.ts'
@@ -49,7 +49,7 @@ export const describeConfigs = defineHandler<typeof DescribeConfigs>({
   }),
 })
 
-function configsOf(broker: Broker, resourceType: number, resourceName: string): DescribedConfig[] {
+function configsOf(broker: BrokerServices, resourceType: number, resourceName: string): DescribedConfig[] {
   switch (resourceType) {
     case TOPIC: {
       checkTopicName(resourceName)

@@ -39,7 +39,7 @@ export const handlers: readonly AnyHandler[] = [
   syncGroup,
   describeGroups,
   listGroups,
-  apiVersions,
+  apiVersions(() => handlers),
   createTopics,
   deleteTopics,
   initProducerId,

@@ -11,7 +11,7 @@ import type { ResponseInit } from '../../protocol/api.ts'
 import { Metadata } from '../../protocol/apis/index.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
 import { CLUSTER_OPERATIONS, TOPIC_OPERATIONS } from '../authorized-operations.ts'
-import type { Broker } from '../broker.ts'
+import type { BrokerServices } from '../broker-services.ts'
 import { defineHandler } from '../handler.ts'
 import { checkTopicName, INTERNAL_TOPICS, type Topic } from '../topics.ts'
 
@@ -59,7 +59,7 @@ export const metadata = defineHandler<typeof Metadata>({
   }),
 })
 
-function described(broker: Broker, topic: Topic): TopicAnswer {
+function described(broker: BrokerServices, topic: Topic): TopicAnswer {
   const replicas = [broker.nodeId]
   return {
     errorCode: 0,
@@ -89,13 +89,13 @@ function described(broker: Broker, topic: Topic): TopicAnswer {
   }
 }
 
-function byId(broker: Broker, topicId: string, name: string | null): TopicAnswer {
+function byId(broker: BrokerServices, topicId: string, name: string | null): TopicAnswer {
   const topic = broker.topics.byId(topicId)
   if (topic !== undefined) return described(broker, topic)
   return { errorCode: new KafkaError('UNKNOWN_TOPIC_ID').errorCode, name, topicId, partitions: [] }
 }
 
-async function byName(broker: Broker, name: string, mayCreate: boolean): Promise<TopicAnswer> {
+async function byName(broker: BrokerServices, name: string, mayCreate: boolean): Promise<TopicAnswer> {
   let topic = broker.topics.get(name)
   try {
     if (topic === undefined) {
@@ -109,7 +109,7 @@ async function byName(broker: Broker, name: string, mayCreate: boolean): Promise
   }
 }
 
-async function autoCreate(broker: Broker, name: string): Promise<Topic> {
+async function autoCreate(broker: BrokerServices, name: string): Promise<Topic> {
   if (INTERNAL_TOPICS.has(name)) {
     // Only coordinators make these, with settings of their own.
     if (name !== '__consumer_offsets') throw new KafkaError('UNKNOWN_TOPIC_OR_PARTITION')
