@@ -108,7 +108,8 @@ AppendResult LogImpl::AppendChecked(Bytes batches, AppendOrigin origin, int32_t 
 AppendError LogImpl::CheckBatch(Bytes batch, AppendOrigin origin, int64_t next_offset,
                                 PendingBatch* pending) {
   const BatchHeader& header = pending->header;
-  if (batch.size() > config_.segment_bytes) return AppendError::kRecordListTooLarge;
+  if (batch.size() > std::min<uint64_t>(config_.segment_bytes, kSegmentBytesMax))
+    return AppendError::kRecordListTooLarge;
   if (origin == AppendOrigin::kReplica) {
     if (!VerifyCrc(batch)) return AppendError::kCorrupt;
     // Holes come from compaction; in any other log a hole is a leader that this replica must not follow

@@ -641,6 +641,12 @@ Status Segment::Prepare(uint32_t bytes) {
   if (feed_.offsets == nullptr || rebuild_wanted_.load(std::memory_order_relaxed)) VARVE_TRY(PrepareFeed());
   {
     std::lock_guard<std::mutex> lock(mutex_);
+    if (mapped_ && end > capacity_) {
+      // Still empty, mapped for an append that failed, and segment.bytes was raised since.
+      if (space_) space_->Close();
+      space_.reset();
+      mapped_.reset();
+    }
     if (!mapped_) {
       VARVE_TRY(MapLocked());
       mapped_now = true;
@@ -757,9 +763,12 @@ Status Segment::Finish() {
     view = view_;
   }
   if (space) space->Close();
-  if (space && file) {
+  if (file) {
+    // Without a space, too: that may have gone with a mapping that was taken for another log's.
+    const Result<uint64_t> size = file->Size();
+    if (!size.ok()) return size.status();
     if (mapped && site_->map_appends) mapped->mapping().Cut(end);
-    VARVE_TRY(file->Truncate(end));
+    if (*size > end) VARVE_TRY(file->Truncate(end));
   }
   if (has_file()) seal_due_.store(true, std::memory_order_release);
   if (feed_.times != nullptr && feed_.max_timestamp != kNoTimestamp) {

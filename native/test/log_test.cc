@@ -78,6 +78,51 @@ TEST_F(LogTest, IsThereAgainAfterAKill) {
   EXPECT_EQ(log->durable_end().offset, 303);
 }
 
+/// An append lies in a mapping; the mapping, and the room ahead, may be taken for another log's while there is more to come.
+TEST_F(LogTest, TrimsASegmentWhoseMappingWasTakenForAnothers) {
+  EngineOptions options = Options();
+  options.maps_max = 1;
+  Result<std::shared_ptr<Engine>> engine = Engine::Open(options);
+  ASSERT_TRUE(engine.ok());
+  auto log = OpenLog(**engine);
+  const auto batch = MakeBatch(1, 100, 1);
+  ASSERT_EQ(Append(*log, batch).error, AppendError::kNone);
+  auto other = OpenLog(**engine, "others");
+  ASSERT_EQ(Append(*other, batch).error, AppendError::kNone);
+  {
+    std::lock_guard<std::mutex> lock(log->append_mutex());
+    ASSERT_TRUE(log->Roll(kNow).ok());
+  }
+  Settle();
+  EXPECT_EQ(*vfs_->FileSize("/data/orders-0/00000000000000000000.log"), batch.size());
+  ASSERT_EQ(Append(*log, batch).error, AppendError::kNone);
+  ASSERT_EQ(Append(*other, batch).error, AppendError::kNone);
+  ASSERT_TRUE((*engine)->Close().ok());
+  EXPECT_EQ(*vfs_->FileSize("/data/orders-0/00000000000000000001.log"), batch.size());
+  EXPECT_TRUE(vfs_->FilesTouchedBeyondEnd().empty());
+}
+
+TEST_F(LogTest, TakesALargerBatchThanTheSegmentHadRoomForWhenItsFirstOneFoundTheDiskFull) {
+  config_.segment_bytes = 64 << 10;
+  auto engine = Open();
+  auto log = OpenLog(*engine);
+  vfs_->SetFault([](MemoryVfs::Call call, const std::string&) {
+    return call == MemoryVfs::Call::kAllocate ? Status(Code::kNoSpace, "full") : Status::Ok();
+  });
+  ASSERT_EQ(Append(*log, MakeBatch(1, 100, 1)).error, AppendError::kNoSpace);
+  vfs_->SetFault(nullptr);
+  config_.segment_bytes = 16 << 20;
+  log->SetConfig(config_);
+  // More than the mapping that the first one left has bytes for.
+  const auto batch = MakeBatch(1, 8 << 20, 2);
+  ASSERT_EQ(Append(*log, batch).error, AppendError::kNone);
+  std::vector<ModelBatch> found;
+  ASSERT_TRUE(ReadAll(*log, 0, log->log_end(), &found).ok());
+  ASSERT_EQ(found.size(), 1u);
+  ExpectSameBatch({0, 1, batch}, found[0].bytes);
+  EXPECT_TRUE(engine->Close().ok());
+}
+
 /// What the log must hold, as plainly as can be.
 class Model {
  public:
