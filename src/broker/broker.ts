@@ -131,8 +131,10 @@ export class Broker implements BrokerServices {
         error: (text) => log.error(text),
       },
       nodeId: this.nodeId,
-      topicExists: (topic, partition) => !(this.topics.partition(topic, partition) instanceof KafkaError),
+      // Offline is not gone: its offsets are kept.
+      topicExists: (topic, partition) => this.topics.get(topic)?.partitions[partition] !== undefined,
       ensureOffsetsTopic: () => this.ensureOffsetsTopic(),
+      partitionCount: () => this.topics.get(OFFSETS_TOPIC)?.partitions.length ?? 0,
       partitionFor: (index) => this.topics.get(OFFSETS_TOPIC)?.partitions[index] ?? undefined,
       codecs: nativeCodec,
     })

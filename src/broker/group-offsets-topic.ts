@@ -31,6 +31,5 @@ export function groupCoordinatorConfig(config: BrokerConfig): GroupCoordinatorCo
     offsetsRetentionMs: config.number('offsets.retention.minutes') * 60_000,
     offsetsRetentionCheckIntervalMs: config.number('offsets.retention.check.interval.ms'),
     offsetsCommitTimeoutMs: config.number('offsets.commit.timeout.ms'),
-    offsetsTopicPartitions: config.number('offsets.topic.num.partitions'),
   }
 }

@@ -186,6 +186,11 @@ export class Topics {
   checkGrow(name: string, total: number, assignments: ReadonlyArray<readonly number[]> | null): void {
     const topic = this.#byName.get(name)
     if (topic === undefined) throw new KafkaError('UNKNOWN_TOPIC_OR_PARTITION')
+    if (topic.internal)
+      throw new KafkaError(
+        'POLICY_VIOLATION',
+        `${name} keeps its partition count: what is in it is found by a hash over that count, and would be lost.`,
+      )
     const now = topic.partitions.length
     if (total < now)
       throw new KafkaError(

@@ -24,8 +24,6 @@ export interface GroupCoordinatorConfig {
   readonly offsetsRetentionCheckIntervalMs: number
   /** offsets.commit.timeout.ms: how long an answer waits for an append */
   readonly offsetsCommitTimeoutMs: number
-  /** offsets.topic.num.partitions */
-  readonly offsetsTopicPartitions: number
   /** Size of the batches that writes are gathered into; well below max.message.bytes of the offsets topic. */
   readonly appendBatchBytes: number
   /** How much of the log is replayed before other work gets its turn. */
@@ -44,7 +42,6 @@ export const defaultGroupCoordinatorConfig: GroupCoordinatorConfig = {
   offsetsRetentionMs: 7 * 24 * 3_600_000,
   offsetsRetentionCheckIntervalMs: 600_000,
   offsetsCommitTimeoutMs: 5_000,
-  offsetsTopicPartitions: 50,
   appendBatchBytes: 512 * 1024,
   loadChunkBytes: 512 * 1024,
 }

@@ -57,6 +57,8 @@ export interface GroupCoordinatorOptions {
   readonly config?: Partial<GroupCoordinatorConfig>
   /** This broker. */
   readonly nodeId: number
+  /** How many partitions the offsets topic has; 0: there is none. */
+  partitionCount(): number
   /** The partition of the offsets topic, if there is one and this broker holds a replica. */
   partitionFor(index: number): Partition | undefined
   /** Creates the offsets topic if there is none; a client has asked for a coordinator. */
@@ -97,8 +99,13 @@ export class GroupCoordinator {
       wallMs: () => seams.clock.wallMs(),
       memberIdSuffix: () => uuidText(seams.rng.uuid()),
     }
-    const partitionFor = (index: number) => options.partitionFor(index)
-    this.#shards = new GroupShards({ env, timers: seams.timers, partitionFor, codecs: options.codecs })
+    this.#shards = new GroupShards({
+      env,
+      timers: seams.timers,
+      partitionCount: () => options.partitionCount(),
+      partitionFor: (index) => options.partitionFor(index),
+      codecs: options.codecs,
+    })
   }
 
   /** Takes up the partitions of the offsets topic that this broker leads. Requests may come before. */
@@ -357,7 +364,8 @@ export class GroupCoordinator {
     endpointOf: (nodeId: number) => CoordinatorEndpoint | undefined,
   ): FoundCoordinator {
     const { leaderOf, nodeId } = this.#options
-    const leader = leaderOf === undefined ? nodeId : leaderOf(this.#shards.indexOf(key))
+    const index = this.#shards.indexOf(key)
+    const leader = index === undefined || leaderOf === undefined ? nodeId : leaderOf(index)
     const endpoint = failure === null && leader !== undefined ? endpointOf(leader) : undefined
     if (endpoint !== undefined) return { key, errorCode: ErrorCode.NONE, errorMessage: null, ...endpoint }
     const reason = failure ?? unavailable('The coordinator of this group is not available.')

@@ -16,6 +16,8 @@ const RETRY_MS_MAX = 60_000
 export interface GroupShardsOptions {
   readonly env: ShardEnvironment
   readonly timers: Timers
+  /** Of the offsets topic as it is; 0: there is none. */
+  partitionCount(): number
   partitionFor(index: number): Partition | undefined
   readonly codecs?: CodecLookup | undefined
 }
@@ -29,9 +31,10 @@ interface Load {
 export class GroupShards {
   readonly #env: ShardEnvironment
   readonly #timers: Timers
+  readonly #partitionCount: () => number
   readonly #partitionFor: (index: number) => Partition | undefined
   readonly #codecs: CodecLookup | undefined
-  readonly #attached = new Set<Partition>()
+  readonly #attached = new WeakSet<Partition>()
   readonly #shards = new Map<number, GroupShard>()
   /** In the order in which they are loaded. */
   readonly #loads: Load[] = []
@@ -43,6 +46,7 @@ export class GroupShards {
   constructor(options: GroupShardsOptions) {
     this.#env = options.env
     this.#timers = options.timers
+    this.#partitionCount = () => options.partitionCount()
     this.#partitionFor = (index) => options.partitionFor(index)
     this.#codecs = options.codecs
   }
@@ -57,21 +61,25 @@ export class GroupShards {
   }
 
   attachAll(): void {
-    for (let index = 0; index < this.#env.config.offsetsTopicPartitions; index++) this.#attach(index)
+    const count = this.#partitionCount()
+    for (let index = 0; index < count; index++) this.#attach(index)
   }
 
   *all(): Generator<GroupShard, void> {
     yield* this.#shards.values()
   }
 
-  indexOf(groupId: string): number {
-    return partitionOf(groupId, this.#env.config.offsetsTopicPartitions)
+  /** By the count that the topic has, whatever the settings say by now; undefined while there is no topic. */
+  indexOf(groupId: string): number | undefined {
+    const count = this.#partitionCount()
+    return count === 0 ? undefined : partitionOf(groupId, count)
   }
 
   /** The shard that holds the group, when requests for it can be answered here now; else why not. */
   find(groupId: string): GroupShard | number {
     if (this.#isClosed) return ErrorCode.COORDINATOR_NOT_AVAILABLE
     const index = this.indexOf(groupId)
+    if (index === undefined) return ErrorCode.NOT_COORDINATOR
     if (!this.#shards.has(index)) this.#attach(index)
     const shard = this.#shards.get(index)
     if (shard === undefined) return ErrorCode.NOT_COORDINATOR

@@ -75,12 +75,13 @@ export class Harness {
         error: (line) => this.errors.push(line),
       },
       nodeId: 1,
+      partitionCount: () => this.partitions.length,
       partitionFor: (index) => this.partitions[index],
       ensureOffsetsTopic: async () => {},
       topicExists: (topic, partition) => this.topics.has(topic) && partition >= 0 && partition < 3,
       ...options,
       seams: this.seams,
-      config: { offsetsTopicPartitions: this.partitions.length, initialRebalanceDelayMs: 0, ...options.config },
+      config: { initialRebalanceDelayMs: 0, ...options.config },
     }
     this.coordinator = new GroupCoordinator(this.#options)
     if (options.partitions === undefined) for (const partition of this.partitions) partition.lead()

@@ -299,7 +299,7 @@ export const coordinatorConfigs: readonly BrokerConfigDefinition[] = [
     importance: 'high',
     effect: 'obeyed',
     dynamic: 'read-only',
-    doc: 'Partitions of __consumer_offsets. Groups are spread over them by name: changing it later loses their offsets.',
+    doc: 'Partitions of __consumer_offsets. Groups are spread over them by name. Read when the topic is made; from then on the count that it has is what holds.',
   },
   {
     name: 'offsets.topic.replication.factor',

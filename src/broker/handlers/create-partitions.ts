@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // CreatePartitions (37), versions 0-3.
 // Behaviour: grows topics to the counts given; a count that is not larger is INVALID_PARTITIONS, a name given twice INVALID_REQUEST.
+// Internal topics are POLICY_VIOLATION: Kafka grows them, and loses the offsets of most groups at its next start.
 import { KafkaError } from '../../errors.ts'
 import { kafkaErrorOf } from '../../partition/local-partition.ts'
 import type { ResponseInit } from '../../protocol/api.ts'
