@@ -17,6 +17,9 @@ import (
 const (
 	recordsPerSend = 100
 	retryAfter     = 500 * time.Millisecond
+	commitWithin   = 30 * time.Second
+	// A reader whose broker was away when it found out comes back as a new member, and waits for its old self to expire.
+	sessionTimeout = 10 * time.Second
 )
 
 var codecs = map[string]kafka.Compression{
@@ -81,12 +84,30 @@ func produce(bootstrap, topic, file, codec string) {
 	check(writer.Close())
 }
 
+// commit tries again: a commit goes over the connection of the group's generation. When that was lost, it fails until
+// the next heartbeat has found out and the reader has joined again, while the partitions are read on new connections.
+func commit(reader *kafka.Reader, messages []kafka.Message) {
+	deadline := time.Now().Add(commitWithin)
+	for {
+		err := reader.CommitMessages(context.Background(), messages...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			log.Fatalf("no commit within %v: %v", commitWithin, err)
+		}
+		log.Print(err)
+		time.Sleep(retryAfter)
+	}
+}
+
 func consume(bootstrap, topics, group, count string, once bool) {
 	wanted, err := strconv.Atoi(count)
 	check(err)
 	reader := kafka.NewReader(kafka.ReaderConfig{
 		Brokers: strings.Split(bootstrap, ","), GroupID: group, GroupTopics: strings.Split(topics, ","),
-		StartOffset: kafka.FirstOffset, MaxWait: 500 * time.Millisecond, MinBytes: 1, MaxBytes: 10 << 20, ErrorLogger: kafka.LoggerFunc(log.Printf),
+		StartOffset: kafka.FirstOffset, MaxWait: 500 * time.Millisecond, MinBytes: 1, MaxBytes: 10 << 20,
+		SessionTimeout: sessionTimeout, ErrorLogger: kafka.LoggerFunc(log.Printf),
 	})
 	var got []kafka.Message
 	kept := newKeeper(once)
@@ -101,7 +122,7 @@ func consume(bootstrap, topics, group, count string, once bool) {
 			got = append(got, message)
 		}
 	}
-	check(reader.CommitMessages(context.Background(), got...))
+	commit(reader, got)
 	check(reader.Close())
 	var lines []line
 	for _, each := range got {
