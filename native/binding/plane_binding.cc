@@ -431,6 +431,7 @@ void ConnectionHandle::Register(Napi::Env env, EnvState& state) {
       ConnectionClass::Method_<&ConnectionHandle::Receive>("receive"),
       ConnectionClass::Method_<&ConnectionHandle::Flags>("flags"),
       ConnectionClass::Method_<&ConnectionHandle::CloseReason>("closeReason"),
+      ConnectionClass::Method_<&ConnectionHandle::Busy>("busy"),
       ConnectionClass::Method_<&ConnectionHandle::Output>("output"),
       ConnectionClass::Method_<&ConnectionHandle::TakePunt>("takePunt"),
       ConnectionClass::Method_<&ConnectionHandle::Answer>("answer"),
@@ -475,6 +476,11 @@ Napi::Value ConnectionHandle::Flags(const Napi::CallbackInfo& info) {
 Napi::Value ConnectionHandle::CloseReason(const Napi::CallbackInfo& info) {
   if (!Live(info.Env())) return info.Env().Undefined();
   return Napi::String::New(info.Env(), connection_->close_reason());
+}
+
+Napi::Value ConnectionHandle::Busy(const Napi::CallbackInfo& info) {
+  if (!Live(info.Env())) return info.Env().Undefined();
+  return Napi::Boolean::New(info.Env(), connection_->busy());
 }
 
 // output(scratch, scratchOffset, pieces, monoMs, wallMs): number. See PIECE_NUMBERS in src/storage/native.ts.

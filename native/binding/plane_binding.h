@@ -111,6 +111,7 @@ class ConnectionHandle {
   Napi::Value Receive(const Napi::CallbackInfo& info);
   Napi::Value Flags(const Napi::CallbackInfo& info);
   Napi::Value CloseReason(const Napi::CallbackInfo& info);
+  Napi::Value Busy(const Napi::CallbackInfo& info);
   Napi::Value Output(const Napi::CallbackInfo& info);
   Napi::Value TakePunt(const Napi::CallbackInfo& info);
   Napi::Value Answer(const Napi::CallbackInfo& info);

@@ -91,6 +91,7 @@ class Ring {
   T& front() { return items_[first_]; }
   T& back() { return (*this)[size_ - 1]; }
   T& operator[](size_t i) { return items_[(first_ + i) & (items_.size() - 1)]; }
+  const T& operator[](size_t i) const { return items_[(first_ + i) & (items_.size() - 1)]; }
 
   /// The new last element, as whoever used its place before left it.
   T& PushSlot() {

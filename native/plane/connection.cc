@@ -40,6 +40,14 @@ uint32_t ConnectionImpl::flags() const {
   return flags;
 }
 
+bool ConnectionImpl::busy() const {
+  if (output_bytes_ > 0) return true;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].state != Slot::State::kParked || slots_[i].produce != nullptr) return true;
+  }
+  return false;
+}
+
 void ConnectionImpl::Close() {
   if (closed_) return;
   closed_ = true;

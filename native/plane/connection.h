@@ -59,6 +59,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   virtual uint32_t flags() const = 0;
   /// Why kMustClose was set, for the log; empty when it is not.
   virtual const std::string& close_reason() const = 0;
+  /// True while there is output, or a request without a reply that is not a waiting Fetch: what a clean stop
+  /// lets finish.
+  virtual bool busy() const = 0;
 
   /// Up to `pieces.size()` next pieces of output, never past a slot that has no reply yet. Returns how many.
   virtual size_t PeekOutput(std::span<OutputPiece> pieces) = 0;

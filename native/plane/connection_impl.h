@@ -30,6 +30,7 @@ class ConnectionImpl final : public LoopConnection {
   void Receive(Bytes bytes, Now now) override;
   uint32_t flags() const override;
   const std::string& close_reason() const override { return close_reason_; }
+  bool busy() const override;
   size_t PeekOutput(std::span<OutputPiece> pieces) override;
   void ConsumeOutput(size_t bytes, Now now) override;
   bool TakePunt(Punt* punt) override;

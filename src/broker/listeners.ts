@@ -89,11 +89,12 @@ export class Listeners {
     }
   }
 
-  /** Accepts no more, lets answers under way out for at most `graceMs`, then closes every connection. */
+  /** Takes no more connections and requests, lets answers under way out for at most `graceMs`, then closes every connection. */
   async close(graceMs: number): Promise<void> {
     const closed = this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
     const { clock } = this.#broker.seams
     const untilMs = clock.monoMs() + graceMs
+    for (const transport of this.#transports) transport.drain()
     while (clock.monoMs() < untilMs && [...this.#transports].some((transport) => transport.busy))
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS))
     for (const transport of this.#transports) transport.destroy()

@@ -39,6 +39,7 @@ export class SocketTransport {
   readonly #connection: PlaneConnection
   readonly #punts: Array<{ slot: number; frame: Buffer }> = []
   #dispatching = false
+  #draining = false
   #closed = false
 
   constructor(socket: Socket, client: ClientContext, broker: BrokerServices, onClosed: () => void) {
@@ -62,6 +63,12 @@ export class SocketTransport {
     })
   }
 
+  /** Takes no more requests. Bytes are still read, and dropped: a socket closed over unread ones takes its last answers with it. */
+  drain(): void {
+    this.#draining = true
+    if (!this.#closed) this.#socket.resume()
+  }
+
   /** Stops reading and closes once what is answered was sent. */
   end(): void {
     if (!this.#closed) this.#socket.destroySoon()
@@ -73,11 +80,12 @@ export class SocketTransport {
 
   /** True while a request is answered or its answer is not sent. */
   get busy(): boolean {
-    return this.#dispatching || this.#punts.length > 0 || this.#socket.writableLength > 0
+    if (this.#closed) return false
+    return this.#dispatching || this.#socket.writableLength > 0 || this.#connection.native.busy()
   }
 
   #receive(chunk: Buffer): void {
-    if (this.#closed) return
+    if (this.#closed || this.#draining) return
     this.#service(this.#connection.native.receive(chunk, this.#clock.monoMs(), this.#clock.wallMs()))
     this.#plane.rearmSoon()
   }
@@ -92,6 +100,7 @@ export class SocketTransport {
       this.#socket.destroySoon()
       return
     }
+    if (this.#draining) return
     if (after & ConnectionFlag.pauseReading) this.#socket.pause()
     else if (this.#socket.isPaused()) this.#socket.resume()
   }

@@ -208,6 +208,8 @@ export interface NativeConnection {
   receive(bytes: Uint8Array, monoMs: number, wallMs: number): number
   flags(): number
   closeReason(): string
+  /** True while there is output, or a request without a reply that is not a waiting Fetch. */
+  busy(): boolean
   /**
    * Takes the next output: bytes that don't lie in a mapped segment are copied to `scratch` from `scratchOffset` on, others are
    * named by window. Fills `pieces` (PIECE_NUMBERS each) and returns their count; 0: no output, or no room in scratch
