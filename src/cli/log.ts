@@ -10,7 +10,7 @@ interface DumpFlags {
   readonly hex?: true
   readonly json?: true
   readonly from: number
-  readonly limit: number
+  readonly limit?: number
 }
 
 interface VerifyFlags {
@@ -26,7 +26,7 @@ export function logCommand(): Command {
     .option('--records', 'print each record too')
     .option('--hex', 'keys and values in hexadecimal (default: as text where they are UTF-8)')
     .option('--from <offset>', 'leave out batches and index entries before this offset', count, 0)
-    .option('--limit <n>', 'batches or entries of each file, at most', count, Infinity)
+    .option('--limit <n>', 'batches or entries of each file, at most', count)
     .option('--json', 'one JSON object a line')
     .exitOverride()
     .action((paths: string[], flags: DumpFlags) => runDump(paths, flags))
@@ -63,7 +63,7 @@ async function runDump(paths: readonly string[], flags: DumpFlags): Promise<void
     hex: flags.hex === true,
     json: flags.json === true,
     from: flags.from,
-    limit: flags.limit,
+    limit: flags.limit ?? Infinity,
   }
   let files: string[]
   try {

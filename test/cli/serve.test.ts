@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: `varve serve` says what is wrong and what to do, and stops cleanly whenever it is told to. Method: the built command as a child.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { expect, it, onTestFinished, vi } from 'vitest'
+import { ApiVersions } from '../../src/protocol/apis/index.ts'
+
+const MAIN = join(resolve(import.meta.dirname, '../..'), 'dist/cli/main.js')
+
+class Serve {
+  readonly child: ChildProcess
+  readonly ended: Promise<{ code: number | null; signal: string | null }>
+  out = ''
+  err = ''
+
+  constructor(...args: string[]) {
+    const child = spawn(process.execPath, [MAIN, 'serve', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    child.stdout.on('data', (chunk) => {
+      this.out += chunk
+    })
+    child.stderr.on('data', (chunk) => {
+      this.err += chunk
+    })
+    this.ended = once(child, 'close').then(([code, signal]) => ({ code, signal }))
+    this.child = child
+    onTestFinished(() => void child.kill('SIGKILL'))
+  }
+
+  async port(): Promise<number> {
+    await vi.waitFor(() => expect(this.out).toMatch(/ready 127\.0\.0\.1:\d+ /), 20_000)
+    return Number(/ready 127\.0\.0\.1:(\d+) /.exec(this.out)![1])
+  }
+}
+
+function temporaryDirectory(): string {
+  const path = mkdtempSync(join(tmpdir(), 'varve-serve-'))
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+/** A client that asks and never reads: its answers hold up a stop. */
+async function deafClient(port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  await once(socket, 'connect')
+  socket.pause()
+  socket.on('error', () => {})
+  const request = ApiVersions.encodeRequest(2, 1, 'deaf', {})
+  socket.write(Buffer.concat(Array.from({ length: 100_000 }, () => request)))
+  return socket
+}
+
+it('goes on stopping cleanly when it is told to stop again', async () => {
+  const dir = temporaryDirectory()
+  const serve = new Serve('--data', dir, '--listen', '127.0.0.1:0')
+  const socket = await deafClient(await serve.port())
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  serve.child.kill('SIGTERM')
+  await vi.waitFor(() => expect(serve.err).toContain('"stopping"'), 5000)
+  serve.child.kill('SIGTERM')
+  serve.child.kill('SIGINT')
+  expect(await serve.ended).toEqual({ code: 0, signal: null })
+  expect(serve.err).toContain('stopping already')
+  expect(existsSync(join(dir, '.kafka_cleanshutdown'))).toBe(true)
+  socket.destroy()
+})
+
+it('stops cleanly when it is told to while it starts', async () => {
+  const dir = temporaryDirectory()
+  const serve = new Serve('--data', dir, '--listen', '127.0.0.1:0')
+  await vi.waitFor(() => expect(existsSync(join(dir, '.lock'))).toBe(true), { timeout: 20_000, interval: 1 })
+  serve.child.kill('SIGTERM')
+  expect(await serve.ended).toEqual({ code: 0, signal: null })
+  expect(existsSync(join(dir, '.kafka_cleanshutdown'))).toBe(true)
+})
+
+it.each([
+  [
+    'another process has the directory',
+    1,
+    /^varve: \S+ is locked by process \d+: stop it, or use another directory\n$/,
+  ],
+  ['the directory is a file', 1, /^varve: .*Not a directory \(log directories are chosen with --data\)\n$/],
+  ['--memory is given a directory', 2, /^varve serve: --memory keeps nothing in directories: leave out --data\n$/],
+] as const)('says what to do when %s', async (what, code, text) => {
+  const dir = temporaryDirectory()
+  const file = join(dir, 'file')
+  writeFileSync(file, '')
+  if (what.startsWith('another')) await new Serve('--data', dir, '--listen', '127.0.0.1:0').port()
+  const serve = new Serve(
+    ...(what.startsWith('--memory') ? ['--memory'] : []),
+    ...['--data', what.endsWith('file') ? file : dir, '--listen', '127.0.0.1:0'],
+  )
+  expect(await serve.ended).toEqual({ code, signal: null })
+  expect(serve.err).toMatch(text)
+})
+
+it('shows no empty defaults in its help', async () => {
+  const serve = new Serve('--help')
+  await serve.ended
+  expect(serve.out).not.toContain('default: []')
+})
