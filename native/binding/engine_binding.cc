@@ -258,6 +258,7 @@ Napi::Value EngineHandle::ReadTopicId(const Napi::CallbackInfo& info) {
   Engine* engine = Live(info.Env());
   if (engine == nullptr) return info.Env().Undefined();
   Result<std::string> id = engine->ReadTopicId({Text(info[0]), static_cast<int32_t>(Int(info[1]))});
+  if (id.status().code() == Code::kNotFound) return info.Env().Null();
   if (!id.ok()) return state_->Throw(info.Env(), id.status());
   return Napi::String::New(info.Env(), *id);
 }

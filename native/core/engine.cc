@@ -306,23 +306,14 @@ std::vector<DirectoryInfo> EngineImpl::Directories() {
 Result<std::string> EngineImpl::ReadTopicId(const TopicPartition& tp) {
   const std::shared_ptr<LogImpl> log = Find(tp);
   if (!log) return Status(Code::kNotFound, "no log " + DirectoryName(tp));
-  Result<std::vector<uint8_t>> file = vfs().ReadFile(log->path() + "/" + kPartitionMetadataName, 4096);
-  if (!file.ok()) {
-    if (file.status().code() == Code::kNotFound) return std::string();
-    return file.status();
-  }
-  Result<PartitionMetadata> metadata = PartitionMetadata::Parse(*file);
-  if (!metadata.ok()) return metadata.status();
-  return metadata->topic_id;
+  return log->TopicId();
 }
 
 Status EngineImpl::WriteTopicId(const TopicPartition& tp, const std::string& topic_id) {
   const std::shared_ptr<LogImpl> log = Find(tp);
   if (!log) return Status(Code::kNotFound, "no log " + DirectoryName(tp));
   if (!IsTopicId(topic_id)) return Status(Code::kInvalid, "\"" + topic_id + "\" is not a topic id");
-  const std::string text = PartitionMetadata{topic_id}.Encode();
-  return vfs().WriteFile(log->path() + "/" + kPartitionMetadataName,
-                         {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, false);
+  return log->SetTopicId(topic_id);
 }
 
 // --- background ---

@@ -118,11 +118,14 @@ void EpochCache::Reset(std::vector<EpochEntry> entries) {
   PublishLatest();
 }
 
-std::string EpochCache::Encode() const {
+std::string EpochCache::Encode(int64_t below) const {
   std::lock_guard<std::mutex> lock(mutex_);
-  std::string text = "0\n" + std::to_string(entries_.size()) + '\n';
-  for (const EpochEntry& entry : entries_) {
-    text += std::to_string(entry.epoch) + ' ' + std::to_string(entry.start_offset) + '\n';
+  const auto end =
+      std::lower_bound(entries_.begin(), entries_.end(), below,
+                       [](const EpochEntry& entry, int64_t offset) { return entry.start_offset < offset; });
+  std::string text = "0\n" + std::to_string(end - entries_.begin()) + '\n';
+  for (auto entry = entries_.begin(); entry != end; ++entry) {
+    text += std::to_string(entry->epoch) + ' ' + std::to_string(entry->start_offset) + '\n';
   }
   return text;
 }

@@ -68,7 +68,8 @@ class EpochCache {
   void Reset(std::vector<EpochEntry> entries);
 
   // --- the file ---
-  std::string Encode() const;
+  /// Of the epochs that began before `below`.
+  std::string Encode(int64_t below = INT64_MAX) const;
   /// kCorrupt: not this format, or entries that don't rise: rebuild from batch headers. An empty file has no
   /// entries.
   static Result<std::vector<EpochEntry>> Parse(Bytes file);

@@ -142,9 +142,7 @@ void LogImpl::CommitBatch(Segment& segment, const PendingBatch& pending) {
   const BatchHeader& header = pending.header;
   segment.Commit(header, pending.position);
   const int32_t epoch = header.partition_leader_epoch;
-  if (epoch >= 0 && epoch != epochs_.LatestEpoch() && epochs_.Assign(epoch, header.base_offset)) {
-    epochs_dirty_.store(true, std::memory_order_release);
-  }
+  if (epoch >= 0 && epoch != epochs_.LatestEpoch()) epochs_.Assign(epoch, header.base_offset);
   if (!header.HasProducerId()) {
     producers_.SetMapEndOffset(header.NextOffset());
     return;
@@ -174,7 +172,7 @@ Status LogImpl::AssignEpoch(int32_t leader_epoch) {
   if (closed()) return Status(Code::kClosed, path() + " is closed");
   if (leader_epoch < 0)
     return Status(Code::kInvalid, "leader epoch " + std::to_string(leader_epoch) + " is negative");
-  if (epochs_.Assign(leader_epoch, log_end_.offset())) epochs_dirty_.store(true, std::memory_order_release);
+  epochs_.Assign(leader_epoch, log_end_.offset());
   return Status::Ok();
 }
 

@@ -234,10 +234,13 @@ void LogImpl::WriteSealsLocked(bool also_active) {
 }
 
 Status LogImpl::StoreEpochs() {
-  if (!epochs_dirty_.exchange(false, std::memory_order_acq_rel)) return Status::Ok();
-  const Status status = epochs_.Store(site_->vfs(), site_->PathOf(kEpochCheckpointName), false);
-  if (!status.ok()) epochs_dirty_.store(true, std::memory_order_release);
-  return status;
+  // An epoch without a batch needs no file: the next leader's takes its place, and every lookup answers the same.
+  std::string text = epochs_.Encode(log_end_.offset());
+  if (text == epochs_on_disk_) return Status::Ok();
+  VARVE_TRY(site_->vfs().WriteFile(site_->PathOf(kEpochCheckpointName),
+                                   {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, false));
+  epochs_on_disk_ = std::move(text);
+  return Status::Ok();
 }
 
 // --- checkpoint and stop ---
@@ -268,8 +271,9 @@ Status LogImpl::AfterCheckpoint(int64_t recovery_point) {
   return site_->vfs().SyncDirectory(path());
 }
 
-std::pair<std::string, std::string> LogImpl::VouchedEpochs() const {
-  return {DirectoryName(tp_) + "/" + kEpochCheckpointName, epochs_.Encode()};
+std::pair<std::string, std::string> LogImpl::VouchedEpochs() {
+  std::lock_guard<std::mutex> files(files_mutex_);
+  return {DirectoryName(tp_) + "/" + kEpochCheckpointName, epochs_on_disk_};
 }
 
 Status LogImpl::CloseCleanly() {

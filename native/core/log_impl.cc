@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "core/log_loader.h"
+#include "core/partition_metadata.h"
 #include "core/segment_files.h"
 
 namespace varve {
@@ -63,12 +64,13 @@ void LogImpl::Adopt(LoadedLog loaded) {
   told_durable_ = loaded.durable.offset;
   recovered_bytes_ = loaded.recovered_bytes;
   truncated_bytes_ = loaded.truncated_bytes;
-  epochs_dirty_.store(loaded.epochs_changed, std::memory_order_release);
-  if (!loaded.clean || loaded.fresh) name_made_ = directory_->CountMade();
+  epochs_on_disk_ = std::move(loaded.epochs_file);
+  topic_id_ = std::move(loaded.topic_id);
+  if (loaded.scanned || loaded.fresh) name_made_ = directory_->CountMade();
   mark_ = loaded.mark;
-  if (loaded.clean) checkpointed_end_ = loaded.end.offset;
+  if (!loaded.scanned) checkpointed_end_ = loaded.end.offset;
   // What a scan has found has no seal, or an older one: a clean stop must not vouch for that.
-  appended_since_open_ = !loaded.clean;
+  appended_since_open_ = loaded.scanned;
   problem_ = std::move(loaded.problem);
   producers_.OnLogStartOffset(loaded.log_start);
   producer_count_.store(producers_.producer_count(), std::memory_order_relaxed);
@@ -87,6 +89,20 @@ void LogImpl::SetConfig(const LogConfig& config) {
     config_ = config;
   }
   active_->SetLimits(config);
+}
+
+Result<std::string> LogImpl::TopicId() const {
+  std::lock_guard<std::mutex> lock(config_mutex_);
+  return topic_id_;
+}
+
+Status LogImpl::SetTopicId(const std::string& topic_id) {
+  const std::string text = PartitionMetadata{topic_id}.Encode();
+  VARVE_TRY(site_->vfs().WriteFile(site_->PathOf(kPartitionMetadataName),
+                                   {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, false));
+  std::lock_guard<std::mutex> lock(config_mutex_);
+  topic_id_ = topic_id;
+  return Status::Ok();
 }
 
 LogStats LogImpl::Stats() const {

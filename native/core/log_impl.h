@@ -94,7 +94,10 @@ class LogImpl final : public Log,
   /// Takes the log away: closed, its directory renamed to `to`.
   Status MoveAway(const std::string& to);
   /// For the checkpoint's sidecar: name relative to the log directory, and contents.
-  std::pair<std::string, std::string> VouchedEpochs() const;
+  std::pair<std::string, std::string> VouchedEpochs();
+  /// Of partition.metadata; empty: it has none. kCorrupt: one that can't be read.
+  Result<std::string> TopicId() const;
+  Status SetTopicId(const std::string& topic_id);
   bool closed() const { return closed_.load(std::memory_order_acquire); }
   /// What was wrong when it was opened, and what was done about it; empty: nothing.
   const std::string& problem() const { return problem_; }
@@ -186,6 +189,7 @@ class LogImpl final : public Log,
   uint64_t truncated_bytes_ = 0;
 
   mutable std::mutex config_mutex_;
+  Result<std::string> topic_id_{std::string()};  ///< config_mutex_
   LogConfig config_;  ///< changed under append_mutex_ and config_mutex_; read under either
 
   // --- under append_mutex_ ---
@@ -195,13 +199,13 @@ class LogImpl final : public Log,
   bool start_moved_ = false;     ///< since the last Maintain
   int64_t roll_jitter_ms_ = 0;
   bool appended_since_open_ = false;
-  std::atomic<bool> epochs_dirty_{false};
 
   // --- files; files_mutex_ ---
   /// Serialises what changes files other than by appending: finishing, sealing, checkpointing, truncating,
   /// deleting.
   std::mutex files_mutex_;
   ProducerSnapshots snapshots_;
+  std::string epochs_on_disk_;          ///< contents of the leader epoch checkpoint
   int64_t checkpointed_end_ = -1;       ///< log end when the index tails were last persisted
   std::optional<TruncationMark> mark_;  ///< as it lies in the directory
   /// The highest recovery point that a checkpoint on disk may name for this log.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/partition_metadata.h"
 #include "core/recovery.h"
 #include "core/segment_files.h"
 
@@ -39,6 +40,15 @@ class Loader {
     loaded_.problem += what;
   }
 
+  /// Of the names that were listed: a file that is not there need not be asked for, once for each partition at a start.
+  bool Listed(const std::string& name) const {
+    return std::binary_search(names_.begin(), names_.end(), name);
+  }
+  Status LoadSealOf(Segment& segment) const {
+    if (!Listed(OffsetFileName(segment.base_offset(), kSealSuffix)))
+      return Status(Code::kNotFound, "no seal");
+    return segment.LoadSeal();
+  }
   Status TidyNames(std::vector<std::string>* names);
   bool HolesAllowed() const { return request_.foreign || request_.config.cleanup_compact; }
   Status CompleteSwaps(std::vector<std::string>* names, int64_t min_cleaned);
@@ -60,6 +70,8 @@ class Loader {
   ScanStart FindScanStart(size_t index, int64_t recovery_point);
   Status ScanSegment(size_t index, ScanStart start, ScanResult* result);
   Status LoadEpochs();
+  bool LatestSealed(const std::vector<EpochEntry>& entries) const;
+  void LoadTopicId();
   bool EpochsHold(const std::vector<EpochEntry>& entries);
   Status RebuildEpochs();
   Status LoadProducers();
@@ -77,7 +89,9 @@ class Loader {
   ProducerState& producers_;
   ProducerSnapshots& snapshots_;
   LoadedLog loaded_;
+  std::vector<std::string> names_;  ///< sorted
   std::vector<SegmentFile> files_;
+  bool clean_ = false;  ///< as a clean stop left it
   std::vector<EpochEntry> scanned_epochs_;
   std::vector<Segment*> scanned_segments_;
   /// Offsets at and behind it were scanned; log end after a clean stop.
@@ -200,9 +214,14 @@ Result<LoadedLog> Loader::Load() {
   VARVE_TRY(TidyNames(&*names));
   VARVE_TRY(CollectFiles(*names));
   snapshots_.Scan(*names);
-  Result<std::optional<TruncationMark>> mark = TruncationMark::Read(vfs_, request_.site->path);
-  if (!mark.ok()) return mark.status();
-  mark_ = loaded_.mark = *mark;
+  names_ = std::move(*names);
+  std::sort(names_.begin(), names_.end());
+  if (Listed(TruncationMark::kName)) {
+    Result<std::optional<TruncationMark>> mark = TruncationMark::Read(vfs_, request_.site->path);
+    if (!mark.ok()) return mark.status();
+    mark_ = loaded_.mark = *mark;
+  }
+  LoadTopicId();
   // Segments wholly below the log start were on their way out; a crash may have brought some of them back.
   while (request_.log_start_verified && !mark_ && files_.size() > 1 &&
          files_[1].base_offset <= request_.log_start) {
@@ -220,17 +239,18 @@ Result<LoadedLog> Loader::Load() {
     loaded_.segments.push_back(Segment::New(request_.site, base, request_.config, 0));
     loaded_.log_start = base;
     loaded_.end = loaded_.durable = {base, base, 0};
-    loaded_.clean = loaded_.fresh = true;
+    loaded_.fresh = true;
+    loaded_.epochs_file = epochs_.Encode();
     VARVE_TRY(snapshots_.DeleteAll());
     producers_.Clear(base);
     return std::move(loaded_);
   }
 
-  loaded_.clean = request_.clean && !mark_;
-  if (loaded_.clean) {
+  clean_ = request_.clean && !mark_;
+  if (clean_) {
     VARVE_TRY(LoadClean());
   }
-  if (!loaded_.clean) {
+  if (!clean_) {
     loaded_.segments.clear();
     VARVE_TRY(LoadUnclean());
   }
@@ -239,6 +259,17 @@ Result<LoadedLog> Loader::Load() {
   VARVE_TRY(LoadEpochs());
   VARVE_TRY(LoadProducers());
   return std::move(loaded_);
+}
+
+void Loader::LoadTopicId() {
+  if (!Listed(kPartitionMetadataName)) return;
+  Result<std::vector<uint8_t>> file = vfs_.ReadFile(PathOf(kPartitionMetadataName), kSmallFileBytesMax);
+  if (file.ok()) {
+    Result<PartitionMetadata> metadata = PartitionMetadata::Parse(*file);
+    loaded_.topic_id = metadata.ok() ? Result<std::string>(metadata->topic_id) : metadata.status();
+  } else if (file.status().code() != Code::kNotFound) {
+    loaded_.topic_id = file.status();
+  }
 }
 
 // --- after a clean stop ---
@@ -265,13 +296,13 @@ Status Loader::LoadClean() {
   if (last.size() == 0) {
     loaded_.end = {last.base_offset(), last.base_offset(), 0};
   } else {
-    const Status sealed = last.LoadSeal();
+    const Status sealed = LoadSealOf(last);
     if (sealed.code() == Code::kIo || sealed.code() == Code::kUnsupported) return sealed;
     if (sealed.ok() && last.seal()->size_bytes == last.size()) {
       loaded_.end = {last.seal()->next_offset, last.base_offset(), last.size()};
     } else if (sealed.ok() || !EndFromWalk(last)) {
       Problem(last.PathOf(kLogSuffix) + " is not as the last stop left it: scanned");
-      loaded_.clean = false;
+      clean_ = false;
       return Status::Ok();
     }
   }
@@ -291,7 +322,7 @@ Loader::ScanStart Loader::FindScanStart(size_t index, int64_t recovery_point) {
   whole.times = std::make_shared<TimeIndex>(file.base_offset, request_.config.segment_index_bytes);
   const std::shared_ptr<Segment> probe =
       Found(index, file.size, NextBase(index), static_cast<uint32_t>(file.size));
-  const bool sealed = probe->LoadSeal().ok() && probe->seal()->size_bytes <= file.size;
+  const bool sealed = LoadSealOf(*probe).ok() && probe->seal()->size_bytes <= file.size;
   int64_t trusted_offset = recovery_point;
   if (sealed) trusted_offset = std::max(trusted_offset, probe->seal()->next_offset);
   if (trusted_offset <= file.base_offset) return whole;
@@ -416,7 +447,7 @@ Status Loader::KeepClosed(size_t index) {
   std::shared_ptr<Segment> segment =
       Found(index, file.size, NextBase(index), static_cast<uint32_t>(file.size));
   uint64_t end = file.size;
-  if (segment->LoadSeal().ok() && FullySealed(index, *segment)) {
+  if (LoadSealOf(*segment).ok() && FullySealed(index, *segment)) {
     end = segment->seal()->size_bytes;
   } else if (file.size > 0) {
     const ScanStart start = FindScanStart(index, NextBase(index));
@@ -444,15 +475,17 @@ Status Loader::KeepClosed(size_t index) {
 Status Loader::LoadUnclean() {
   // Everything up to the newest valid seal is durable and stays as it is.
   size_t scan_from = 0;
+  std::shared_ptr<Segment> whole;  ///< the last one, when its seal speaks for all of it
   for (size_t index = files_.size(); index-- > 0;) {
     const std::shared_ptr<Segment> probe =
         Found(index, files_[index].size, NextBase(index), static_cast<uint32_t>(files_[index].size));
-    const Status sealed = probe->LoadSeal();
+    const Status sealed = LoadSealOf(*probe);
     if (sealed.code() == Code::kIo || sealed.code() == Code::kUnsupported) return sealed;
     if (!sealed.ok() || probe->seal()->size_bytes > files_[index].size) continue;
     // A truncation may have been taking this one away.
     if (mark_ && probe->seal()->next_offset > mark_->recovery_point_max) continue;
     const bool last = index + 1 == files_.size();
+    if (last && !mark_ && probe->seal()->size_bytes == files_[index].size) whole = probe;
     scan_from = !last && FullySealed(index, *probe) ? index + 1 : index;
     break;
   }
@@ -460,6 +493,16 @@ Status Loader::LoadUnclean() {
   if (mark_) recovery_point = std::min(recovery_point, mark_->recovery_point_max);
   while (scan_from + 1 < files_.size() && files_[scan_from + 1].base_offset <= recovery_point) ++scan_from;
   for (size_t index = 0; index < scan_from; ++index) VARVE_TRY(KeepClosed(index));
+  if (whole) {
+    // Most logs of a broker with many: nothing was appended since the last clean stop.
+    whole->SetNextOffset(whole->seal()->next_offset);
+    loaded_.end = loaded_.durable = {whole->next_offset(), whole->base_offset(), whole->size()};
+    scanned_from_ = loaded_.end.offset;
+    loaded_.segments.push_back(std::move(whole));
+    loaded_.scanned = loaded_.recovered_bytes > 0;
+    return Status::Ok();
+  }
+  loaded_.scanned = true;
 
   size_t kept = scan_from;
   int64_t next_offset = -1;
@@ -565,40 +608,52 @@ Status Loader::RebuildEpochs() {
     }
   }
   epochs_.Reset(std::move(entries));
-  loaded_.epochs_changed = true;
   return Status::Ok();
 }
 
+/// Whether the last of the epochs is the one that the last segment's seal names: an older checkpoint has fewer.
+bool Loader::LatestSealed(const std::vector<EpochEntry>& entries) const {
+  int32_t latest = kNoLeaderEpoch;
+  for (const EpochEntry& entry : entries) {
+    if (entry.start_offset < loaded_.end.offset) latest = entry.epoch;
+  }
+  const Segment& last = *loaded_.segments.back();
+  return last.seal() && last.seal()->max_leader_epoch == latest;
+}
+
 Status Loader::LoadEpochs() {
-  Result<std::vector<uint8_t>> file = vfs_.ReadFile(PathOf(kEpochCheckpointName), kSmallFileBytesMax);
+  // Without a file there are no epochs, as with an empty one.
+  loaded_.epochs_file = EpochCache().Encode();
+  Result<std::vector<uint8_t>> file{Status(Code::kNotFound, "no epochs")};
+  if (Listed(kEpochCheckpointName)) file = vfs_.ReadFile(PathOf(kEpochCheckpointName), kSmallFileBytesMax);
   if (!file.ok() && file.status().code() != Code::kNotFound) return file.status();
   bool holds = false;
   std::vector<EpochEntry> entries;
   if (file.ok()) {
+    loaded_.epochs_file.assign(file->begin(), file->end());
     Result<std::vector<EpochEntry>> parsed = EpochCache::Parse(*file);
     if (parsed.ok()) {
       entries = std::move(*parsed);
-      const bool vouched = loaded_.clean && request_.epochs_vouched && request_.epochs_vouched(*file);
+      const bool vouched = (clean_ || (!loaded_.scanned && LatestSealed(entries))) &&
+                           request_.epochs_vouched && request_.epochs_vouched(*file);
       holds = vouched || EpochsHold(entries);
     }
     // After a crash it may well be older than the log; after a clean stop somebody changed it.
-    if (!holds && loaded_.clean)
-      Problem(PathOf(kEpochCheckpointName) + " did not fit the log and was rebuilt");
+    if (!holds && clean_) Problem(PathOf(kEpochCheckpointName) + " did not fit the log and was rebuilt");
   } else {
     holds = EpochsHold(entries);
   }
   if (holds) {
     epochs_.Reset(std::move(entries));
     for (const EpochEntry& entry : scanned_epochs_) {
-      if (entry.epoch > epochs_.LatestEpoch())
-        loaded_.epochs_changed |= epochs_.Assign(entry.epoch, entry.start_offset);
+      if (entry.epoch > epochs_.LatestEpoch()) epochs_.Assign(entry.epoch, entry.start_offset);
     }
   } else {
     VARVE_TRY(RebuildEpochs());
   }
   // Kafka keeps an epoch that was assigned at the log end but has no batch yet.
-  loaded_.epochs_changed |= epochs_.TruncateFromEnd(loaded_.end.offset + 1);
-  loaded_.epochs_changed |= epochs_.TruncateFromStart(loaded_.log_start);
+  epochs_.TruncateFromEnd(loaded_.end.offset + 1);
+  epochs_.TruncateFromStart(loaded_.log_start);
   return Status::Ok();
 }
 

@@ -47,11 +47,13 @@ struct LoadedLog {
   LogPosition end;
   /// Below it everything is on stable storage.
   LogPosition durable;
-  bool clean = false;  ///< loaded as after a clean stop
+  /// Something was found by scanning, or removed. Else the last segment is as its seal, or a clean stop, left it.
+  bool scanned = false;
   bool fresh = false;  ///< without any segment file
   uint64_t recovered_bytes = 0;
   uint64_t truncated_bytes = 0;
-  bool epochs_changed = false;
+  std::string epochs_file;                      ///< the leader epoch checkpoint as it lies there
+  Result<std::string> topic_id{std::string()};  ///< of partition.metadata, empty: none
   std::optional<TruncationMark> mark;
   std::string problem;
 };

@@ -166,6 +166,12 @@ Result<LogPosition> LogImpl::PositionOf(int64_t offset) {
   if (offset < log_start_offset() || offset > end.offset) {
     return Status(Code::kOutOfRange, "offset " + std::to_string(offset) + " is not in " + path());
   }
+  {
+    // Where a segment begins there is nothing to look up, and nothing to map.
+    const std::shared_ptr<const SegmentList> list = segments_.Load();
+    const Segment& segment = *(*list)[list->Floor(offset)];
+    if (segment.base_offset() == offset) return LogPosition{offset, offset, 0};
+  }
   Found found;
   const Status status = FindBatch(offset, end, &found);
   if (status.code() == Code::kNotFound) return end;

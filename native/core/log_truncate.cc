@@ -137,9 +137,8 @@ Status LogImpl::EndAt(std::vector<std::shared_ptr<Segment>> segments, const LogP
   log_start_.store(start, std::memory_order_release);
   appended_since_open_ = true;
   checkpointed_end_ = -1;
-  bool changed = epochs_.TruncateFromEnd(end.offset);
-  changed |= epochs_.TruncateFromStart(start);
-  if (changed) epochs_dirty_.store(true, std::memory_order_release);
+  epochs_.TruncateFromEnd(end.offset);
+  epochs_.TruncateFromStart(start);
   {
     std::lock_guard<std::mutex> lock(pending_mutex_);
     std::erase_if(pending_snapshots_,
@@ -164,7 +163,7 @@ Status LogImpl::AdvanceLogStartOffset(int64_t offset) {
   if (offset <= log_start_offset()) return Status::Ok();
   log_start_.store(offset, std::memory_order_release);
   start_moved_ = true;
-  if (epochs_.TruncateFromStart(offset)) epochs_dirty_.store(true, std::memory_order_release);
+  epochs_.TruncateFromStart(offset);
   producers_.OnLogStartOffset(offset);
   UpdateFirstUnstable();
   return Status::Ok();

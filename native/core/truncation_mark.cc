@@ -9,7 +9,6 @@
 namespace varve {
 namespace {
 
-constexpr const char* kName = "/varve-truncation-mark";
 constexpr uint64_t kBytesMax = 256;
 
 Bytes BytesOf(const std::string& text) {
@@ -22,11 +21,11 @@ Status TruncationMark::Write(Vfs& vfs, const std::string& directory) const {
   const std::string numbers = std::to_string(recovery_point_max) + " " + std::to_string(log_start);
   char crc[16];
   std::snprintf(crc, sizeof crc, " %08" PRIx32 "\n", Crc32c(0, BytesOf(numbers)));
-  return vfs.WriteFile(directory + kName, BytesOf("varve-truncation-mark 1\n" + numbers + crc), true);
+  return vfs.WriteFile(directory + "/" + kName, BytesOf("varve-truncation-mark 1\n" + numbers + crc), true);
 }
 
 Result<std::optional<TruncationMark>> TruncationMark::Read(Vfs& vfs, const std::string& directory) {
-  Result<std::vector<uint8_t>> file = vfs.ReadFile(directory + kName, kBytesMax);
+  Result<std::vector<uint8_t>> file = vfs.ReadFile(directory + "/" + kName, kBytesMax);
   if (file.status().code() == Code::kNotFound) return std::optional<TruncationMark>();
   if (!file.ok() && file.status().code() != Code::kTooLarge) return file.status();
   TruncationMark mark;
@@ -42,7 +41,7 @@ Result<std::optional<TruncationMark>> TruncationMark::Read(Vfs& vfs, const std::
 }
 
 Status TruncationMark::Remove(Vfs& vfs, const std::string& directory) {
-  const Status status = vfs.Remove(directory + kName);
+  const Status status = vfs.Remove(directory + "/" + kName);
   return status.code() == Code::kNotFound ? Status::Ok() : status;
 }
 

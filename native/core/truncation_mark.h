@@ -17,6 +17,8 @@
 namespace varve {
 
 struct TruncationMark {
+  static constexpr const char* kName = "varve-truncation-mark";
+
   /// Only below it may anything be taken for durable.
   int64_t recovery_point_max = 0;
   /// Where the log begins when there is no segment, and what its start was lowered to; -1: the start did not move.

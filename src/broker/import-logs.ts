@@ -36,7 +36,7 @@ export async function importLogs(
         assignments: [],
         overrides: new Map(name === '__consumer_offsets' ? [['cleanup.policy', 'compact']] : []),
         reachedEpoch: Math.max(...latestEpochs),
-        ...(id === '' ? {} : { id }),
+        ...(id ? { id } : {}),
       })
       log.info({ topic: name, partitions: partitions.length }, 'topic found on disk')
     } catch (error) {

@@ -53,6 +53,12 @@ export const METADATA_LOG = '__varve_metadata'
 /** Written by an Apache Kafka in KRaft mode into the directories that we can open; not ours to serve. */
 export const KRAFT_METADATA_LOG = '__cluster_metadata'
 
+interface TopicSettings {
+  readonly config: TopicConfig
+  readonly partitionConfig: NativePartitionConfig
+  readonly minInsyncReplicas: number
+}
+
 const PREFIX = '/topics/'
 const NAME = /^[a-zA-Z0-9._-]{1,249}$/
 /** Of one topic. Beyond it a typing error would fill the disk's inodes. */
@@ -80,6 +86,8 @@ export class Topics {
   // Partitions that a full disk has no directory for yet, as topic to indexes. Other failures stay until a restart.
   readonly #withoutSpace = new Map<string, Set<number>>()
   #reopening: TimerHandle | undefined
+  /** Of topics that set nothing of their own. */
+  #defaults: TopicSettings | undefined
 
   constructor(options: {
     store: MetadataStore
@@ -241,9 +249,7 @@ export class Topics {
 
   #put(name: string, record: TopicRecord): void {
     const old = this.#byName.get(name)
-    const config = new TopicConfig(this.#config, record.configs)
-    const partitionConfig = config.partition()
-    const minInsyncReplicas = config.number('min.insync.replicas')
+    const { config, partitionConfig, minInsyncReplicas } = this.#settings(record.configs)
     const internal = INTERNAL_TOPICS.has(name)
     // Before its partitions: the plane publishes those under their topic.
     if (old === undefined)
@@ -271,6 +277,20 @@ export class Topics {
     }
     this.#byName.set(name, topic)
     this.#byId.set(record.id, topic)
+  }
+
+  /** Most topics set nothing of their own: the broker's configs don't change, and a start resolves them once. */
+  #settings(overrides: Readonly<Record<string, string>>): TopicSettings {
+    const none = Object.keys(overrides).length === 0
+    if (none && this.#defaults !== undefined) return this.#defaults
+    const config = new TopicConfig(this.#config, overrides)
+    const settings = {
+      config,
+      partitionConfig: config.partition(),
+      minInsyncReplicas: config.number('min.insync.replicas'),
+    }
+    if (none) this.#defaults = settings
+    return settings
   }
 
   #openPartition(

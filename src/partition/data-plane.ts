@@ -49,11 +49,8 @@ export class DataPlane {
    * was left of a deleted topic of that name: it goes first.
    */
   openPartition(topic: string, index: number, config: NativePartitionConfig, topicId?: string): LocalPartition {
-    let known = ''
-    if (topicId !== undefined && this.#engine.findLog(topic, index) !== null) {
-      known = this.#knownTopicId(topic, index)
-      if (known !== '' && known !== topicId) this.#engine.deleteLog(topic, index)
-    }
+    const known = topicId === undefined ? '' : this.#knownTopicId(topic, index)
+    if (known !== '' && known !== topicId) this.#engine.deleteLog(topic, index)
     const log = this.#engine.openLog(topic, index, config.log)
     if (topicId !== undefined && known !== topicId) this.#engine.writeTopicId(topic, index, topicId)
     const opened: NativePartition = this.#plane.publishPartition(log)
@@ -62,12 +59,12 @@ export class DataPlane {
   }
 
   /**
-   * '' when there is none, or none that can be read: the file is not synced when it is made, so a power cut may leave it empty beside
+   * '' when there is no log, no id, or none that can be read: the file is not synced when it is made, so a power cut may leave it empty beside
    * records that were. A deleted topic's directory lost its name durably, so what is here belongs to the topic that is opened.
    */
   #knownTopicId(topic: string, index: number): string {
     try {
-      return this.#engine.readTopicId(topic, index)
+      return this.#engine.readTopicId(topic, index) ?? ''
     } catch (error) {
       if (error instanceof StorageError && error.code === 'CORRUPT') return ''
       throw error

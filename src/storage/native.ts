@@ -63,7 +63,8 @@ export interface NativeEngine {
   logs(): Array<{ topic: string; partition: number }>
   directories(): NativeDirectory[]
   problems(): string[]
-  readTopicId(topic: string, partition: number): string
+  /** '' where partition.metadata is missing, null where there is no such log. Throws CORRUPT for one that can't be read. */
+  readTopicId(topic: string, partition: number): string | null
   writeTopicId(topic: string, partition: number, topicId: string): void
   maintain(nowMs: number, doRetention: boolean): void
   /** Detaches every view handed out, then stops cleanly on a helper thread. */

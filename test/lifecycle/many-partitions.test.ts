@@ -149,7 +149,8 @@ it('holds 1,000 topics x 10 partitions with records, and restarts at once', asyn
   )
   expect(createdS).toBeLessThan(20)
   // Two seconds on a machine of its own.
-  expect(cleanReadyS).toBeLessThan(6)
+  expect(cleanReadyS).toBeLessThan(4)
+  expect(killedReadyS).toBeLessThan(4)
   expect(Math.max(anonMiB, anonAfterMiB)).toBeLessThan(400)
   expect(diskMiB).toBeLessThan(4096)
   expect(maps).toBeLessThan(60_000)
