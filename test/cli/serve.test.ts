@@ -7,7 +7,9 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
-import { ApiVersions } from '../../src/protocol/apis/index.ts'
+import { Fetch, Metadata, Produce } from '../../src/protocol/apis/index.ts'
+import { encodeBatch } from '../../src/protocol/record-batch.ts'
+import { WireClient } from '../util/wire-client.ts'
 
 const MAIN = join(resolve(import.meta.dirname, '../..'), 'dist/cli/main.js')
 
@@ -42,14 +44,23 @@ function temporaryDirectory(): string {
   return path
 }
 
-/** A client that asks and never reads: its answers hold up a stop. */
+/** A client that asks for megabytes and does not read them: its answer holds up a stop. */
 async function deafClient(port: number): Promise<Socket> {
+  const client = await WireClient.connect(`127.0.0.1:${port}`)
+  await client.request(Metadata, 4, { topics: [{ name: 'one' }], allowAutoTopicCreation: true })
+  const records = encodeBatch({ records: [{ key: null, value: Buffer.alloc(900_000), timestampMs: 1_000 }] })
+  const topicData = [{ name: 'one', partitionData: [{ index: 0, records }] }]
+  for (let i = 0; i < 8; i++) await client.request(Produce, 9, { acks: -1, timeoutMs: 5000, topicData })
+  await client.close()
   const socket = connect(port, '127.0.0.1')
   await once(socket, 'connect')
   socket.pause()
   socket.on('error', () => {})
-  const request = ApiVersions.encodeRequest(2, 1, 'deaf', {})
-  socket.write(Buffer.concat(Array.from({ length: 100_000 }, () => request)))
+  const partitions = [{ partition: 0, fetchOffset: 0, partitionMaxBytes: 1 << 26 }]
+  const topics = [{ topic: 'one', partitions }]
+  // The kernel's buffers take about the first.
+  const fetch = Fetch.encodeRequest(12, 1, 'deaf', { maxWaitMs: 0, minBytes: 1, maxBytes: 1 << 26, topics })
+  socket.write(Buffer.concat([fetch, fetch, fetch, fetch]))
   return socket
 }
 
@@ -59,7 +70,7 @@ it('goes on stopping cleanly when it is told to stop again', async () => {
   const socket = await deafClient(await serve.port())
   await new Promise((resolve) => setTimeout(resolve, 300))
   serve.child.kill('SIGTERM')
-  await vi.waitFor(() => expect(serve.err).toContain('"stopping"'), 5000)
+  await vi.waitFor(() => expect(serve.err).toContain('"stopping"'), { timeout: 5000, interval: 1 })
   serve.child.kill('SIGTERM')
   serve.child.kill('SIGINT')
   expect(await serve.ended).toEqual({ code: 0, signal: null })
