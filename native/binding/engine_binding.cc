@@ -31,7 +31,10 @@ bool OptionsOf(const Napi::Value& value, EngineOptions* out) {
   for (uint32_t i = 0; i < count && !value.Env().IsExceptionPending(); i++)
     options.directories.push_back(Text(directories.As<Napi::Array>().Get(i)));
   if (Bool(object.Get("memory"))) options.vfs = MakeMemoryVfs(false);
-  options.append_io = Text(object.Get("appendIo")) == "pwrite" ? AppendIo::kPwrite : AppendIo::kMmap;
+  const std::string append_io = Text(object.Get("appendIo"));
+  options.append_io = append_io == "pwrite" ? AppendIo::kPwrite
+                      : append_io == "mmap" ? AppendIo::kMmap
+                                            : AppendIo::kAuto;
   options.flush_mode = Text(object.Get("flushMode")) == "os" ? FlushMode::kOs : FlushMode::kCommit;
   options.flush_max_delay_ms = Int(object.Get("flushMaxDelayMs"));
   options.checkpoint_interval_ms = Int(object.Get("checkpointIntervalMs"));

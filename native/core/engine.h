@@ -13,14 +13,18 @@
 
 namespace varve {
 
-enum class AppendIo : uint8_t { kMmap, kPwrite };    // log.append.io
-enum class FlushMode : uint8_t { kCommit, kOs };     // flush.mode
+enum class AppendIo : uint8_t { kAuto, kMmap, kPwrite };  // log.append.io
+enum class FlushMode : uint8_t { kCommit, kOs };          // flush.mode
 
 struct EngineOptions {
   std::vector<std::string> directories;
   std::shared_ptr<Vfs> vfs;            ///< null: the process's PosixVfs
   std::shared_ptr<Executor> executor;  ///< null: SharedThreadExecutor()
-  AppendIo append_io = AppendIo::kMmap;
+  AppendIo append_io = AppendIo::kAuto;
+  /// kAuto: batches of at least this size go by pwrite, others through the mapping; both reach the same page cache. A
+  /// store into a mapping costs a fault that zeroes a page about to be overwritten, and one more, with an interrupt of
+  /// the other cores, after each sync; a call costs as much as that does for about 8 KiB.
+  uint32_t written_bytes_min = 8u << 10;
   /// kCommit: appended data is synced as soon as the disk allows (group commit). kOs: only by Flush, roll and checkpoint, as Kafka does.
   FlushMode flush_mode = FlushMode::kCommit;
   int64_t flush_max_delay_ms = 1000;             // flush.max.delay.ms: data that nobody waits for is synced within it (kCommit)

@@ -26,6 +26,8 @@ struct LogSite {
   std::string path;  ///< <directory>/<topic>-<partition>
   bool map_appends =
       true;  ///< false: log.append.io=pwrite, or a file system where mapped appends can't be trusted
+  /// With map_appends: batches of at least this size are written all the same.
+  uint32_t written_bytes_min = 0;
   /// Indexes that had to be rebuilt, of all segments of the log.
   mutable std::atomic<uint32_t> rebuilt_indexes{0};
 

@@ -29,7 +29,7 @@ Status LogDirectory::Open() {
   Result<std::unique_ptr<DirectoryLock>> lock = vfs.Lock(path_);
   if (!lock.ok()) return lock.status();
   lock_ = std::move(*lock);
-  map_appends_ = context_->options.append_io == AppendIo::kMmap && vfs.TrustsMappedAppend(path_);
+  map_appends_ = context_->options.append_io != AppendIo::kPwrite && vfs.TrustsMappedAppend(path_);
   VARVE_TRY(checkpoints_.Load());
   // An unverified recovery point could make start-up skip bytes that need a scan, an unverified log start hide
   // records. Kafka's own log starts are taken: nothing vouches for them, and nothing contradicts them.

@@ -21,6 +21,9 @@ LogImpl::LogImpl(std::shared_ptr<const EngineContext> context, std::shared_ptr<L
   site_->context = context_;
   site_->path = directory_->path() + "/" + DirectoryName(tp);
   site_->map_appends = directory_->map_appends();
+  site_->written_bytes_min = context_->options.append_io == AppendIo::kMmap
+                                 ? static_cast<uint32_t>(kSegmentBytesMax)
+                                 : context_->options.written_bytes_min;
   if (config.segment_jitter_ms > 0) {
     // Spread by name, so that the segments of one topic do not all roll at once.
     const size_t hash = std::hash<std::string>{}(site_->path);

@@ -29,7 +29,7 @@ class AppendSpace : public std::enable_shared_from_this<AppendSpace> {
   static constexpr uint64_t kStepBytesMax = 16u << 20;
   static constexpr uint64_t kWindowBytesMax = 4u << 20;
 
-  /// `allocated`: the file's size now. `mapping` null: nothing to fault in (pwrite).
+  /// `allocated`: the file's size now. `mapping` null: nothing to fault in.
   AppendSpace(std::shared_ptr<File> file, std::shared_ptr<Mapping> mapping, uint64_t allocated,
               uint64_t capacity);
 

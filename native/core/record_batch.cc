@@ -49,10 +49,13 @@ void PatchLeaderEpoch(uint8_t* batch, int32_t leader_epoch) {
   StoreI32(batch + kPartitionLeaderEpochPosition, leader_epoch);
 }
 
-void PatchAppendTime(MutableBytes batch, int64_t now_ms) {
-  uint8_t* attributes = batch.data() + kAttributesPosition;
+void PatchAppendTime(MutableBytes batch, int64_t now_ms) { PatchAppendTime(batch, {}, now_ms); }
+
+void PatchAppendTime(MutableBytes header, Bytes rest, int64_t now_ms) {
+  uint8_t* attributes = header.data() + kAttributesPosition;
   StoreI16(attributes, static_cast<int16_t>(LoadI16(attributes) | kLogAppendTimeBit));
-  PatchMaxTimestamp(batch, now_ms);
+  StoreI64(header.data() + kMaxTimestampPosition, now_ms);
+  StoreU32(header.data() + kCrcPosition, Crc32c(Crc32c(0, Bytes(header).subspan(kAttributesPosition)), rest));
 }
 
 void PatchMaxTimestamp(MutableBytes batch, int64_t max_timestamp) {

@@ -185,6 +185,8 @@ void PatchBaseOffset(uint8_t* batch, int64_t base_offset);
 void PatchLeaderEpoch(uint8_t* batch, int32_t leader_epoch);
 /// LogAppendTime: sets its bit and maxTimestamp, and redoes the CRC.
 void PatchAppendTime(MutableBytes batch, int64_t now_ms);
+/// The same for a batch whose header lies apart from the rest.
+void PatchAppendTime(MutableBytes header, Bytes rest, int64_t now_ms);
 /// Sets maxTimestamp, which the client had wrong, and redoes the CRC.
 void PatchMaxTimestamp(MutableBytes batch, int64_t max_timestamp);
 /// Stores the CRC of the batch as it is.

@@ -170,17 +170,27 @@ Status SealBuilder::BeginBatch() {
 
 Status SealBuilder::EndBatch() {
   if (batch_crc_ != header_.crc) return Fail("is a batch with a wrong CRC");
-  valid_bytes_ += header_.SizeBytes();
   header_filled_ = 0;
-  seal_.next_offset = header_.NextOffset();
-  seal_.batch_count++;
-  seal_.record_count += static_cast<uint64_t>(header_.record_count);
-  seal_.max_leader_epoch = std::max(seal_.max_leader_epoch, header_.partition_leader_epoch);
-  if (header_.max_timestamp > seal_.max_timestamp) {
-    seal_.max_timestamp = header_.max_timestamp;
-    seal_.offset_of_max_timestamp = header_.LastOffset();
-  }
+  CountBatch(header_);
   return Status::Ok();
+}
+
+void SealBuilder::AddBatch(const BatchHeader& header, Bytes first, Bytes second) {
+  AddToBlocks(first);
+  AddToBlocks(second);
+  CountBatch(header);
+}
+
+void SealBuilder::CountBatch(const BatchHeader& header) {
+  valid_bytes_ += header.SizeBytes();
+  seal_.next_offset = header.NextOffset();
+  seal_.batch_count++;
+  seal_.record_count += static_cast<uint64_t>(header.record_count);
+  seal_.max_leader_epoch = std::max(seal_.max_leader_epoch, header.partition_leader_epoch);
+  if (header.max_timestamp > seal_.max_timestamp) {
+    seal_.max_timestamp = header.max_timestamp;
+    seal_.offset_of_max_timestamp = header.LastOffset();
+  }
 }
 
 Result<Seal> SealBuilder::Finish(const FileSum& index, const FileSum& time_index, const FileSum& txn_index) {

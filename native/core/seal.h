@@ -83,6 +83,10 @@ class SealBuilder {
   /// The next piece. kCorrupt, naming the position, when it is not what a log holds; then the builder is of
   /// no more use.
   Status Add(Bytes bytes);
+  /// The next batch, whose CRC and offsets the caller vouches for: `first` holds at least its header, `second` the
+  /// rest. Only between batches.
+  void AddBatch(const BatchHeader& header, Bytes first, Bytes second);
+  uint64_t size_bytes() const { return seal_.size_bytes; }
   /// The seal; kCorrupt when the bytes ended within a batch. The sums are those of the index files as they
   /// are on disk.
   Result<Seal> Finish(const FileSum& index, const FileSum& time_index, const FileSum& txn_index);
@@ -95,6 +99,7 @@ class SealBuilder {
   void AddToBlocks(Bytes bytes);
   Status BeginBatch();
   Status EndBatch();
+  void CountBatch(const BatchHeader& header);
 
   Seal seal_;
   BatchHeader header_{};

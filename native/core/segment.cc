@@ -692,13 +692,9 @@ Status Segment::PrepareFeed() {
 
 Status Segment::Put(uint32_t position, Bytes batch, int64_t base_offset, int32_t leader_epoch,
                     int64_t append_time_ms, BatchHeader* header) {
-  uint8_t* to;
-  if (site_->map_appends) {
-    to = appending_->mapping().data() + position;
-  } else {
-    scratch_.resize(batch.size());
-    to = scratch_.data();
-  }
+  stored_by_mapping_ = site_->map_appends && batch.size() < site_->written_bytes_min;
+  if (!stored_by_mapping_) return Write(position, batch, base_offset, leader_epoch, append_time_ms, header);
+  uint8_t* to = appending_->mapping().data() + position;
   std::memcpy(to, batch.data(), batch.size());
   PatchBaseOffset(to, base_offset);
   if (leader_epoch != kNoLeaderEpoch) PatchLeaderEpoch(to, leader_epoch);
@@ -706,7 +702,34 @@ Status Segment::Put(uint32_t position, Bytes batch, int64_t base_offset, int32_t
   if (ParseBatchHeader({to, batch.size()}, header) != BatchError::kOk) {
     return Status(Code::kInvalid, "not a record batch");
   }
-  return site_->map_appends ? Status::Ok() : appending_->file().Write(position, scratch_);
+  FeedSeal(position, *header, {to, batch.size()}, {});
+  return Status::Ok();
+}
+
+/// As Put, by a call: only the header is copied.
+Status Segment::Write(uint32_t position, Bytes batch, int64_t base_offset, int32_t leader_epoch,
+                      int64_t append_time_ms, BatchHeader* header) {
+  uint8_t head[kBatchHeaderBytes];
+  if (batch.size() < sizeof head) return Status(Code::kInvalid, "not a record batch");
+  std::memcpy(head, batch.data(), sizeof head);
+  const Bytes rest = batch.subspan(sizeof head);
+  PatchBaseOffset(head, base_offset);
+  if (leader_epoch != kNoLeaderEpoch) PatchLeaderEpoch(head, leader_epoch);
+  if (append_time_ms >= 0) PatchAppendTime(head, rest, append_time_ms);
+  if (ParseBatchHeader(head, header) != BatchError::kOk) return Status(Code::kInvalid, "not a record batch");
+  VARVE_TRY(appending_->file().WriteTwo(position, head, rest));
+  FeedSeal(position, *header, head, rest);
+  return Status::Ok();
+}
+
+void Segment::FeedSeal(uint32_t position, const BatchHeader& header, Bytes first, Bytes second) {
+  if (position == 0) seal_builder_ = std::make_unique<SealBuilder>(base_offset_);
+  if (seal_builder_ == nullptr) return;
+  if (seal_builder_->size_bytes() == position) {
+    seal_builder_->AddBatch(header, first, second);
+  } else {
+    seal_builder_.reset();
+  }
 }
 
 void Segment::Commit(const BatchHeader& header, uint32_t position) {
@@ -722,7 +745,8 @@ void Segment::Commit(const BatchHeader& header, uint32_t position) {
 
 void Segment::Publish(uint32_t size, int64_t now_ms) {
   size_.store(size, std::memory_order_release);
-  if (site_->map_appends) appending_space_->Advance(size, now_ms, site_->context->executor());
+  // What is written needs no page faulted in ahead: the call makes it, without zeroing it first.
+  if (stored_by_mapping_) appending_space_->Advance(size, now_ms, site_->context->executor());
   appending_.reset();
   appending_space_.reset();
 }
@@ -810,16 +834,20 @@ Status Segment::WriteSeal() {
   VARVE_TRY(PersistIndexes());
   // The bytes were synced before; the size that Finish trimmed it to maybe not.
   VARVE_TRY(Sync());
-  Result<std::shared_ptr<const MappedSegment>> bytes = Map();
-  if (!bytes.ok()) return bytes.status();
-  const Bytes all = Published(**bytes);
-  SealBuilder builder(base_offset_);
-  VARVE_TRY(builder.Add(all));
-  Result<Seal> seal = builder.Finish(SumOf(kIndexSuffix), SumOf(kTimeIndexSuffix), SumOf(kTxnIndexSuffix));
+  if (seal_builder_ == nullptr || seal_builder_->size_bytes() != size()) {
+    Result<std::shared_ptr<const MappedSegment>> bytes = Map();
+    if (!bytes.ok()) return bytes.status();
+    auto builder = std::make_unique<SealBuilder>(base_offset_);
+    VARVE_TRY(builder->Add(Published(**bytes)));
+    seal_builder_ = std::move(builder);
+  }
+  Result<Seal> seal =
+      seal_builder_->Finish(SumOf(kIndexSuffix), SumOf(kTimeIndexSuffix), SumOf(kTxnIndexSuffix));
   if (!seal.ok()) return seal.status();
   // A closed segment reaches to the base of the next one, whatever compaction left of its end.
   seal->next_offset = next_offset();
   VARVE_TRY(site_->vfs().WriteFile(PathOf(kSealSuffix), seal->Encode(), false));
+  seal_builder_.reset();
   seal_due_.store(false, std::memory_order_release);
   sealed_.store(true, std::memory_order_release);
   return Status::Ok();

@@ -134,7 +134,8 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   // --- appending; the append lock ---
   /// This is the log's last segment, the one to append to. Before anybody reads it.
   void Activate();
-  /// Makes room for `bytes` more: file, mapping, allocated space. Afterwards Put can't fail (mmap).
+  /// Makes room for `bytes` more: file, mapping, allocated space. Afterwards Put does not lack space, where the file
+  /// system keeps what fallocate promises.
   Status Prepare(uint32_t bytes);
   /// Copies a batch to `position` (>= size) with base offset and epoch set; `append_time_ms` >= 0:
   /// LogAppendTime. Not visible to anybody before Commit. `*header` is the stored batch's.
@@ -233,6 +234,9 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   FileSum SumOf(std::string_view suffix) const;
   Status RefeedTimestamps();
   Status PrepareFeed();
+  Status Write(uint32_t position, Bytes batch, int64_t base_offset, int32_t leader_epoch,
+               int64_t append_time_ms, BatchHeader* header);
+  void FeedSeal(uint32_t position, const BatchHeader& header, Bytes first, Bytes second);
   Status Persist(const View& view);
 
   const std::shared_ptr<const LogSite> site_;
@@ -268,7 +272,10 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   /// What Prepare found; held until Publish, so that an eviction in between takes nothing away.
   std::shared_ptr<const MappedSegment> appending_;
   std::shared_ptr<AppendSpace> appending_space_;
-  std::vector<uint8_t> scratch_;  ///< pwrite: the batch with its patched header
+  bool stored_by_mapping_ = false;  ///< the last Put
+  /// Sees every batch of a segment that this process wrote from its beginning, while the bytes are in the CPU's
+  /// cache; sealing one without it reads the whole file again.
+  std::unique_ptr<SealBuilder> seal_builder_;
   std::shared_ptr<File> txn_file_;
   int64_t created_ms_ = 0;
   int64_t first_batch_timestamp_ = kNoTimestamp;

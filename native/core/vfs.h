@@ -65,6 +65,11 @@ class File {
   virtual Status Read(uint64_t position, MutableBytes to, uint64_t* read) = 0;
   /// Writes all bytes at `position` (pwrite, short writes continued), growing the file as needed.
   virtual Status Write(uint64_t position, Bytes from) = 0;
+  /// The same for bytes that lie in two places: in one call where the system has one.
+  virtual Status WriteTwo(uint64_t position, Bytes first, Bytes second) {
+    VARVE_TRY(Write(position, first));
+    return Write(position + first.size(), second);
+  }
   /// Makes [0, bytes) of the file backed by real space (fallocate), growing it: a later store into a mapping
   /// there cannot fail for lack of space. kNoSpace leaves the size as it was.
   virtual Status Allocate(uint64_t bytes) = 0;

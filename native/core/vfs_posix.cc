@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,6 +38,21 @@ Status WriteAll(int fd, uint64_t position, Bytes from, const std::string& path) 
     done += static_cast<size_t>(wrote);
   }
   return Status::Ok();
+}
+
+Status WriteBoth(int fd, uint64_t position, Bytes first, Bytes second, const std::string& path) {
+  const iovec parts[] = {{const_cast<uint8_t*>(first.data()), first.size()},
+                         {const_cast<uint8_t*>(second.data()), second.size()}};
+  ssize_t wrote;
+  do {
+    wrote = pwritev(fd, parts, 2, static_cast<off_t>(position));
+  } while (wrote < 0 && errno == EINTR);
+  if (wrote < 0) return Status::FromErrno(errno, "write " + path);
+  const auto done = static_cast<size_t>(wrote);
+  if (done == first.size() + second.size()) return Status::Ok();
+  if (done < first.size()) VARVE_TRY(WriteAll(fd, position + done, first.subspan(done), path));
+  const size_t of_second = done > first.size() ? done - first.size() : 0;
+  return WriteAll(fd, position + first.size() + of_second, second.subspan(of_second), path);
 }
 
 Status ReadAll(int fd, uint64_t position, MutableBytes to, uint64_t* read, const std::string& path) {
@@ -116,6 +132,13 @@ class PosixFile : public File {
     VARVE_TRY(use.status());
     descriptor_->MarkDirty();
     return WriteAll(use.fd(), position, from, descriptor_->opened_as());
+  }
+
+  Status WriteTwo(uint64_t position, Bytes first, Bytes second) override {
+    CachedDescriptor::Using use(*descriptor_);
+    VARVE_TRY(use.status());
+    descriptor_->MarkDirty();
+    return WriteBoth(use.fd(), position, first, second, descriptor_->opened_as());
   }
 
   Status Allocate(uint64_t bytes) override {

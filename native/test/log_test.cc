@@ -184,6 +184,7 @@ TEST_P(LogModelTest, HoldsWhatTheModelHolds) {
   config_.index_interval_bytes = 1 + random() % 3000;
   EngineOptions options = Options();
   options.append_io = io;
+  options.written_bytes_min = 1000;
   const auto open = [&] {
     Result<std::shared_ptr<Engine>> engine = Engine::Open(options);
     EXPECT_TRUE(engine.ok()) << engine.status().message();
@@ -265,7 +266,8 @@ TEST_P(LogModelTest, HoldsWhatTheModelHolds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, LogModelTest,
-                         ::testing::Combine(::testing::Values(AppendIo::kMmap, AppendIo::kPwrite),
+                         ::testing::Combine(::testing::Values(AppendIo::kAuto, AppendIo::kMmap,
+                                                              AppendIo::kPwrite),
                                             ::testing::Range(uint64_t{1}, uint64_t{13})));
 
 }  // namespace

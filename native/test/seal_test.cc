@@ -95,6 +95,24 @@ TEST(Seal, IsTheSameWhateverThePiecesItIsMadeFrom) {
   EXPECT_EQ(*Build(small, 0, 1), *Build(small, 0)) << "byte by byte";
 }
 
+TEST(Seal, IsTheSameFromBatchesWhileTheyAreAppended) {
+  const std::vector<uint8_t> log = SampleLog();
+  SealBuilder builder(100);
+  for (size_t at = 0; at < log.size();) {
+    BatchHeader header;
+    ASSERT_EQ(ParseBatchHeader(Bytes(log).subspan(at), &header), BatchError::kOk);
+    const Bytes batch = Bytes(log).subspan(at, header.SizeBytes());
+    const size_t first = at % 2 == 0 ? batch.size() : size_t{kBatchHeaderBytes};
+    builder.AddBatch(header, batch.first(first), batch.subspan(first));
+    at += batch.size();
+    EXPECT_EQ(builder.size_bytes(), at);
+    EXPECT_EQ(builder.valid_bytes(), at);
+  }
+  const Result<Seal> seal = builder.Finish({24, 1}, {36, 2}, {});
+  ASSERT_TRUE(seal.ok()) << seal.status().message();
+  EXPECT_EQ(*seal, *Build(log, 100));
+}
+
 TEST(Seal, AnEmptySegmentHasOneToo) {
   const Result<Seal> seal = Build({}, 77);
   ASSERT_TRUE(seal.ok());

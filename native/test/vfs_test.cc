@@ -247,6 +247,15 @@ TEST_P(VfsTest, KeepsBytesOverTheFirstMapping) {
   EXPECT_EQ(AsText({(*file->Map(0, 4096, MapMode::kReadOnly))->data(), 4}), "abcd");
 }
 
+TEST_P(VfsTest, WritesBytesThatLieInTwoPlaces) {
+  Result<std::shared_ptr<File>> file = vfs_.Open(Path("two"), OpenMode::kCreate);
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE((*file)->WriteTwo(3, Text("head"), Text(std::string(100'000, 'b'))).ok());
+  ASSERT_TRUE((*file)->WriteTwo(1, Text("ab"), {}).ok());
+  ASSERT_TRUE((*file)->WriteTwo(0, {}, Text("_")).ok());
+  EXPECT_EQ(AsText(*vfs_.ReadFile(Path("two"), 1 << 20)), "_abhead" + std::string(100'000, 'b'));
+}
+
 TEST_P(VfsTest, WritesAFileAsAUnit) {
   for (bool durable : {false, true}) {
     ASSERT_TRUE(vfs_.WriteFile(Path("checkpoint"), Text("one"), durable).ok());

@@ -31,7 +31,7 @@ async function write({ dir, cycle, seed, logs }) {
   const random = new Random(seed)
   const engine = await openEngine({
     dir,
-    appendIo: random.chance(0.25) ? 'pwrite' : 'mmap',
+    appendIo: random.chance(0.25) ? 'pwrite' : random.chance(0.5) ? 'mmap' : 'auto',
     flush: random.chance(0.8) ? 'commit' : 'os',
     flushMaxDelayMs: 1 + random.below(20),
     log: { segmentBytes: 1 << (14 + random.below(5)), indexIntervalBytes: 512, fileDeleteDelayMs: random.below(10) },

@@ -62,7 +62,7 @@ export class Broker implements BrokerServices {
     const engine = await native.openEngine({
       directories,
       memory,
-      appendIo: config.string('log.append.io') as 'mmap' | 'pwrite',
+      appendIo: config.string('log.append.io') as 'auto' | 'mmap' | 'pwrite',
       flushMode: config.string('flush.mode') as 'commit' | 'os',
       flushMaxDelayMs: config.number('flush.max.delay.ms'),
       checkpointIntervalMs: config.number('log.flush.offset.checkpoint.interval.ms'),

@@ -19,8 +19,11 @@ export interface EngineOptions {
   readonly flush?: 'commit' | 'os'
   /** Default 1000. */
   readonly flushMaxDelayMs?: number
-  /** How appended bytes reach the page cache: by mapping (default) or by pwrite, for file systems that lie about fallocate. */
-  readonly appendIo?: 'mmap' | 'pwrite'
+  /**
+   * How appended bytes reach the page cache. `auto` (default): small batches through a mapping, those of 8 KiB and more by
+   * pwrite. `pwrite` is what file systems that lie about fallocate get in any case.
+   */
+  readonly appendIo?: 'auto' | 'mmap' | 'pwrite'
   /** How often retention and roll by time are looked at. Default 5 minutes; 0: never. */
   readonly retentionCheckMs?: number
   /** Defaults of every log. */
@@ -36,12 +39,12 @@ const TOPIC_NAME = /^[a-zA-Z0-9._-]{1,249}$/
  * @throws StorageError LOCKED when another process has it, IO, CORRUPT, UNSUPPORTED; TypeError or RangeError for bad options.
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const { dir, memory = false, flush = 'commit', appendIo = 'mmap' } = options
+  const { dir, memory = false, flush = 'commit', appendIo = 'auto' } = options
   if (memory === (dir !== undefined)) throw new TypeError('openEngine takes either dir or memory: true')
   if (dir !== undefined && typeof dir !== 'string') throw new TypeError(`dir must be a string, got ${typeof dir}`)
   if (flush !== 'commit' && flush !== 'os') throw new TypeError(`flush must be 'commit' or 'os', got ${String(flush)}`)
-  if (appendIo !== 'mmap' && appendIo !== 'pwrite')
-    throw new TypeError(`appendIo must be 'mmap' or 'pwrite', got ${String(appendIo)}`)
+  if (appendIo !== 'auto' && appendIo !== 'mmap' && appendIo !== 'pwrite')
+    throw new TypeError(`appendIo must be 'auto', 'mmap' or 'pwrite', got ${String(appendIo)}`)
   const delayRange = { min: 0, max: 2 ** 31 - 1 }
   const retentionCheckMs = checkedInteger(
     'retentionCheckMs',

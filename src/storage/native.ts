@@ -24,7 +24,7 @@ export interface NativeEngineOptions {
   readonly directories: readonly string[]
   /** No disk: files live in memory and go with the engine. */
   readonly memory: boolean
-  readonly appendIo: 'mmap' | 'pwrite'
+  readonly appendIo: 'auto' | 'mmap' | 'pwrite'
   readonly flushMode: 'commit' | 'os'
   readonly flushMaxDelayMs: number
   readonly checkpointIntervalMs: number

@@ -30,12 +30,12 @@ export const varveConfigs: readonly BrokerConfigDefinition[] = [
   {
     name: 'log.append.io',
     type: 'string',
-    defaultValue: 'mmap',
-    oneOf: ['mmap', 'pwrite'],
+    defaultValue: 'auto',
+    oneOf: ['auto', 'mmap', 'pwrite'],
     importance: 'medium',
     effect: 'obeyed',
     dynamic: 'read-only',
-    doc: 'How bytes reach the page cache: through a mapping, or by pwrite on file systems that do not keep what fallocate promises.',
+    doc: 'How bytes reach the page cache: auto copies batches below 8 KiB into a mapping and writes larger ones, whichever costs less; mmap maps all; pwrite writes all, which is what file systems that do not keep what fallocate promises get in any case.',
   },
   {
     name: 'max.decompressed.batch.bytes',
