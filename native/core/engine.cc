@@ -90,6 +90,8 @@ class EngineImpl final : public Engine {
   };
 
   Status FindInDirectory(Home& home, std::vector<Found>* found);
+  /// What a killed process left in the page cache becomes durable now, so that it can be told so.
+  void FlushFound(LogImpl& log);
   std::vector<std::shared_ptr<LogImpl>> LogsLocked() const;
   std::shared_ptr<LogImpl> Find(const TopicPartition& tp);
   Status StoreCheckpoints(LogDirectory& directory, const std::vector<std::shared_ptr<LogImpl>>& logs,
@@ -149,15 +151,12 @@ Status EngineImpl::OpenDirectories() {
     if (!inserted) {
       problems_.push_back(logs[index]->path() +
                           ": the same partition is in another log directory too; not served");
+      found[index].home->directory->KeepUnopened(found[index].tp);
       logs[index]->Abandon();
       continue;
     }
     ++found[index].home->log_count;
-    // What a killed process left in the page cache becomes durable now, so that it can be told so.
-    if (logs[index]->durable_end().offset < logs[index]->log_end_offset() &&
-        context_->options.flush_mode == FlushMode::kCommit) {
-      logs[index]->Flush({});
-    }
+    FlushFound(*logs[index]);
   }
   // A directory that is new, or was Kafka's, is varve's own from the first checkpoint on; it claims no more than is synced.
   std::vector<std::shared_ptr<LogImpl>> opened;
@@ -172,6 +171,12 @@ Status EngineImpl::OpenDirectories() {
   // From here on the directories are in use: without this, a crash would look like a clean stop.
   for (const std::unique_ptr<Home>& home : homes_) VARVE_TRY(home->directory->RemoveCleanMark());
   return Status::Ok();
+}
+
+void EngineImpl::FlushFound(LogImpl& log) {
+  if (log.durable_end().offset < log.log_end_offset() && context_->options.flush_mode == FlushMode::kCommit) {
+    log.Flush({});
+  }
 }
 
 Status EngineImpl::FindInDirectory(Home& home, std::vector<Found>* found) {
@@ -212,7 +217,10 @@ Result<std::shared_ptr<Log>> EngineImpl::OpenLog(const TopicPartition& tp, const
     if (const auto at = logs_.find(name); at != logs_.end()) return std::shared_ptr<Log>(at->second);
     for (const std::unique_ptr<Home>& candidate : homes_) {
       if (!candidate->directory->online()) continue;
-      if (home == nullptr || candidate->log_count < home->log_count) home = candidate.get();
+      // Where its records are, should it be one that could not be opened before.
+      const bool has_it = candidate->directory->IsUnopened(tp);
+      if (home == nullptr || has_it || candidate->log_count < home->log_count) home = candidate.get();
+      if (has_it) break;
     }
     if (home == nullptr)
       return Status(Code::kIo, "no log directory is online: " + homes_.front()->directory->failure());
@@ -229,9 +237,11 @@ Result<std::shared_ptr<Log>> EngineImpl::OpenLog(const TopicPartition& tp, const
     }
     status = StoreCheckpoints(*home->directory, logs, true);
   }
-  Result<std::shared_ptr<LogImpl>> log = status.ok()
-                                             ? LogImpl::Open(context_, home->directory, tp, config, true)
-                                             : Result<std::shared_ptr<LogImpl>>(status);
+  // A new one has no files; one that has them could not be opened when the engine was.
+  Result<std::shared_ptr<LogImpl>> log =
+      status.ok() ? LogImpl::Open(context_, home->directory, tp, config, home->directory->clean_start())
+                  : Result<std::shared_ptr<LogImpl>>(status);
+  if (log.ok()) home->directory->ForgetUnopened(tp);
   std::lock_guard<std::mutex> lock(mutex_);
   opening_.erase(name);
   opened_.notify_all();
@@ -244,6 +254,7 @@ Result<std::shared_ptr<Log>> EngineImpl::OpenLog(const TopicPartition& tp, const
     return Closed();
   }
   logs_.emplace(name, *log);
+  FlushFound(**log);
   return std::shared_ptr<Log>(*log);
 }
 
@@ -407,7 +418,8 @@ Status EngineImpl::Close() {
       if (&logs[index]->directory() == &directory && !statuses[index].ok()) status = statuses[index];
     }
     if (status.ok()) status = StoreCheckpoints(directory, logs, true);
-    if (status.ok()) status = directory.WriteCleanMark();
+    // What was not opened was not looked at either: the next start has to.
+    if (status.ok() && !directory.has_unopened()) status = directory.WriteCleanMark();
     if (!status.ok() && first.ok()) first = status;
     directory.Unlock();
   }

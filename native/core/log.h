@@ -216,8 +216,10 @@ class Log {
   virtual void Flush(std::function<void(Status)> done) = 0;
 
   virtual void SetConfig(const LogConfig& config) = 0;
-  /// At most one; nullptr to remove: after that returns, no call is under way or comes.
+  /// At most one: the last one set.
   virtual void SetListener(LogListener* listener) = 0;
+  /// After this returns no call of `listener` is under way or comes. Another one that was set since stays.
+  virtual void RemoveListener(const LogListener* listener) = 0;
 
  protected:
   std::mutex append_mutex_;

@@ -130,6 +130,21 @@ void LogDirectory::KeepUnopened(const TopicPartition& tp) {
   unopened_.push_back(offsets);
 }
 
+void LogDirectory::ForgetUnopened(const TopicPartition& tp) {
+  std::lock_guard<std::mutex> lock(checkpoint_mutex_);
+  std::erase_if(unopened_, [&tp](const Offsets& one) { return one.tp == tp; });
+}
+
+bool LogDirectory::IsUnopened(const TopicPartition& tp) const {
+  std::lock_guard<std::mutex> lock(checkpoint_mutex_);
+  return std::any_of(unopened_.begin(), unopened_.end(), [&tp](const Offsets& one) { return one.tp == tp; });
+}
+
+bool LogDirectory::has_unopened() const {
+  std::lock_guard<std::mutex> lock(checkpoint_mutex_);
+  return !unopened_.empty();
+}
+
 bool LogDirectory::VerifiesFile(const std::string& name, Bytes bytes) const {
   std::lock_guard<std::mutex> lock(checkpoint_mutex_);
   return checkpoints_.Verify(name, bytes);
@@ -156,10 +171,10 @@ Status LogDirectory::StoreCheckpoints(const std::vector<Offsets>& logs,
       {{CheckpointKind::kRecoveryPoint, &recovery}, {CheckpointKind::kLogStart, &starts}}, durable));
   recovery_points_.clear();
   log_starts_.clear();
-  for (const Offsets& log : logs) {
-    recovery_points_[DirectoryName(log.tp)] = log.recovery_point;
-    if (log.log_start > 0) log_starts_[DirectoryName(log.tp)] = log.log_start;
-  }
+  for (const CheckpointEntry& entry : recovery)
+    recovery_points_[DirectoryName(entry.topic_partition)] = entry.offset;
+  for (const CheckpointEntry& entry : starts)
+    log_starts_[DirectoryName(entry.topic_partition)] = entry.offset;
   return Status::Ok();
 }
 

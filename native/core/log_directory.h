@@ -72,6 +72,10 @@ class LogDirectory : public std::enable_shared_from_this<LogDirectory> {
                           const std::vector<std::pair<std::string, std::string>>& vouched, bool durable);
   /// A log that could not be opened: later checkpoints say of it what the last one said.
   void KeepUnopened(const TopicPartition& tp);
+  /// It was opened after all.
+  void ForgetUnopened(const TopicPartition& tp);
+  bool IsUnopened(const TopicPartition& tp) const;
+  bool has_unopened() const;
   /// Whether the checkpoint on disk knows a partition of this name (one that was deleted, maybe).
   bool CheckpointKnows(const TopicPartition& tp) const;
 

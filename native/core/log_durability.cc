@@ -21,10 +21,14 @@ thread_local const LogImpl* calling_listener = nullptr;
 // --- listener ---
 
 void LogImpl::SetListener(LogListener* listener) {
-  std::unique_lock<std::mutex> lock(listener_mutex_);
+  std::lock_guard<std::mutex> lock(listener_mutex_);
   listener_ = listener;
-  if (listener != nullptr || calling_listener == this) return;
-  listener_idle_.wait(lock, [this] { return listener_calls_ == 0; });
+}
+
+void LogImpl::RemoveListener(const LogListener* listener) {
+  std::unique_lock<std::mutex> lock(listener_mutex_);
+  if (listener_ == listener) listener_ = nullptr;
+  if (calling_listener != this) listener_idle_.wait(lock, [this] { return listener_calls_ == 0; });
 }
 
 void LogImpl::CallListener(const std::function<void(LogListener&)>& call) {

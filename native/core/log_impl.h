@@ -75,6 +75,7 @@ class LogImpl final : public Log,
   void Flush(std::function<void(Status)> done) override;
   void SetConfig(const LogConfig& config) override;
   void SetListener(LogListener* listener) override;
+  void RemoveListener(const LogListener* listener) override;
 
   // --- the engine's ---
   LogDirectory& directory() { return *directory_; }
@@ -164,7 +165,7 @@ class LogImpl final : public Log,
   Status StoreEpochs();
   void CompleteFlushes(const Status& status);
   void TellDurable();
-  /// Runs `call` on the listener with no lock held; SetListener waits for it.
+  /// Runs `call` on the listener with no lock held; RemoveListener waits for it.
   void CallListener(const std::function<void(LogListener&)>& call);
 
   const std::shared_ptr<const EngineContext> context_;

@@ -47,7 +47,10 @@ Status LogImpl::TruncateTo(int64_t offset) {
   if (!removed.ok()) return removed;
   Status cut_status;
   Result<std::shared_ptr<Segment>> truncated = cut->Truncate(position, end_offset, config_, &cut_status);
-  if (!truncated.ok()) return Checked(truncated.status());
+  if (!truncated.ok()) {
+    // Appends would go on into a segment whose file is about to be removed.
+    return index + 1 < list->size() ? Offline(truncated.status()) : Checked(truncated.status());
+  }
 
   std::vector<std::shared_ptr<Segment>> segments(list->all().begin(),
                                                  list->all().begin() + static_cast<long>(index));

@@ -757,12 +757,15 @@ Status Segment::AddAborted(const AbortedTxn& txn) {
   if (!txn_file_) {
     Result<std::shared_ptr<File>> file = site_->vfs().Open(PathOf(kTxnIndexSuffix), OpenMode::kCreate);
     if (!file.ok()) {
+      aborted_unwritten_.store(true, std::memory_order_relaxed);
       const Status kept = (*aborted)->Append(txn);
       return kept.ok() ? file.status() : kept;
     }
     txn_file_ = std::move(*file);
   }
-  return (*aborted)->Append(txn, *txn_file_);
+  const Status written = (*aborted)->Append(txn, *txn_file_);
+  if (!written.ok()) aborted_unwritten_.store(true, std::memory_order_relaxed);
+  return written;
 }
 
 bool Segment::IndexFull() {
@@ -811,8 +814,19 @@ Status Segment::PersistIndexes() {
 }
 
 Status Segment::Persist(const View& view) {
-  if (!has_file() || !view.offsets || !view.times) return Status::Ok();
+  if (!has_file()) return Status::Ok();
   std::lock_guard<std::mutex> lock(persist_mutex_);
+  if (view.aborted && aborted_unwritten_.exchange(false, std::memory_order_relaxed)) {
+    // In place: the appender may have the file open, and add to it meanwhile.
+    Status written;
+    Result<std::shared_ptr<File>> aborted = site_->vfs().Open(PathOf(kTxnIndexSuffix), OpenMode::kCreate);
+    written = aborted.ok() ? (*aborted)->Write(0, view.aborted->Encode()) : aborted.status();
+    if (!written.ok()) {
+      aborted_unwritten_.store(true, std::memory_order_relaxed);
+      return written;
+    }
+  }
+  if (!view.offsets || !view.times) return Status::Ok();
   Result<std::shared_ptr<File>> file = site_->vfs().Open(PathOf(kIndexSuffix), OpenMode::kCreate);
   if (!file.ok()) return file.status();
   VARVE_TRY(view.offsets->Persist(**file));

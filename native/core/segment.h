@@ -285,6 +285,9 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
 
   std::atomic<uint32_t> index_interval_bytes_{0};
 
+  /// The disk had no room for an entry of the transaction index, or for its file; Persist brings it up to the heap's.
+  std::atomic<bool> aborted_unwritten_{false};
+
   /// A reader found a wrong entry in the index of the active segment; the next Prepare rebuilds it.
   std::atomic<bool> rebuild_wanted_{false};
 };

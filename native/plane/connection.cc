@@ -139,6 +139,8 @@ bool ConnectionImpl::CheckFrameSize(int64_t frame_bytes) {
 bool ConnectionImpl::CanServe(Bytes frame) const {
   if (slots_.size() >= static_cast<size_t>(plane_->options().requests_in_flight_max)) return false;
   if (reply_bytes_ > plane_->options().output_bytes_max) return false;
+  // What waits in partitions takes many times the bytes that it came in.
+  if (parked_partitions_ >= kRequestPartitionsMax) return false;
   return punted_produces_ == 0 || frame.size() < 2 || LoadI16(frame.data()) != kApiProduce;
 }
 
@@ -280,6 +282,7 @@ void ConnectionImpl::ServeProduceFrame(uint64_t id, Bytes frame, bool last_try) 
       request->LetGoOfFrame();
       loop_->timers().Arm(&request->timer, now_.mono_ms + std::max(request->timeout_ms, 0));
       slot->state = Slot::State::kParked;
+      parked_partitions_ += request->partitions.size();
       slot->produce = std::move(request);
       return;
   }
@@ -319,6 +322,7 @@ void ConnectionImpl::ServeFetchFrame(uint64_t id, Bytes frame, bool last_try) {
       request->LetGoOfFrame();
       loop_->timers().Arm(&request->timer, now_.mono_ms + request->max_wait_ms);
       slot->state = Slot::State::kParked;
+      parked_partitions_ += request->partitions.size();
       slot->fetch = std::move(request);
       shard_->counters.Add(ShardCounters::kParkedFetches, 1);
       break;
@@ -425,11 +429,13 @@ void ConnectionImpl::FinishParked(ParkedRequest* parked) {
   Slot* slot = SlotOf(parked->slot);
   if (parked->kind == ParkedRequest::Kind::kProduce) {
     SettleProduce(slot->produce.get());
+    parked_partitions_ -= slot->produce->partitions.size();
     return FinishProduce(slot, std::move(slot->produce));
   }
   CancelFetch(slot->fetch.get());
   ReadAgain(slot->fetch.get(), shard_.get());
   shard_->counters.Subtract(ShardCounters::kParkedFetches, 1);
+  parked_partitions_ -= slot->fetch->partitions.size();
   FinishFetch(slot, std::move(slot->fetch));
 }
 

@@ -4,7 +4,7 @@
 //
 // Input: frames that lie wholly inside the received bytes are served in place; only a partial frame is
 // collected, in a buffer that grows with what comes. Input stalls (is kept, and reading pauses) while the
-// connection holds too many slots or too much unsent output, and at a Produce while a punted Produce has no
+// connection holds too many slots, too many parked partitions or too much unsent output, and at a Produce while a punted Produce has no
 // answer: append order is request order. That is for the whole connection, not per partition: Kafka serves
 // one request of a connection at a time.
 //
@@ -112,6 +112,7 @@ class ConnectionImpl final : public LoopConnection {
   Ring<Slot> slots_;
   uint64_t first_slot_ = 0;
   Ring<uint64_t> punts_;  // not taken yet
+  size_t parked_partitions_ = 0;
   uint32_t punted_produces_ = 0;
 
   Ring<Piece> output_;

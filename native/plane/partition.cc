@@ -82,7 +82,7 @@ PartitionImpl::PartitionImpl(std::shared_ptr<Log> log, FlushMode flush_mode)
 }
 
 PartitionImpl::~PartitionImpl() {
-  log_->SetListener(nullptr);
+  log_->RemoveListener(this);
   // Only the broker's own appends can be left: requests hold their partitions.
   Completions completions;
   CompleteAllAcks(KafkaError::kNotLeaderOrFollower, &completions);
@@ -160,7 +160,7 @@ void PartitionImpl::Close(KafkaError error) {
     std::lock_guard lock(log_->append_mutex());
     Fail(error, &completions);
   }
-  log_->SetListener(nullptr);
+  log_->RemoveListener(this);
 }
 
 void PartitionImpl::Fail(KafkaError error, Completions* completions) {

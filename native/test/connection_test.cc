@@ -606,6 +606,31 @@ TEST(ConnectionLimits, StopsServingWhileTooManySlotsAreOpenAndGoesOnWhenTheyAreA
   EXPECT_EQ(HeldBytes(bed), 0u);
 }
 
+TEST(ConnectionLimits, StopsServingWhileItsRequestsWaitInTooManyPartitions) {
+  Bed bed(FlushMode::kCommit);
+  bed.AddPartition(0);
+  auto connection = bed.Connect();
+  const auto send = [&](const Buffer& frame) {
+    connection->Receive(frame, bed.now);
+    return (connection->flags() & kPauseReading) == 0;
+  };
+  // One partition named often takes as much as many.
+  FetchSpec fetch;
+  fetch.parts.resize(60'000);
+  EXPECT_TRUE(send(FetchFrame(fetch)));
+  EXPECT_TRUE(send(ProduceFrame({.acks = -1, .parts = std::vector<ProducePart>(40'000, {0, MakeBatch()})})));
+  const uint64_t parked = bed.plane->Counters().parked_fetches;
+  EXPECT_FALSE(send(FetchFrame({.correlation_id = 2})));
+  EXPECT_EQ(bed.plane->Counters().parked_fetches, parked);
+  bed.Step();
+  EXPECT_EQ(DrainFrames(*connection, bed.now).size(), 3u);
+  EXPECT_EQ(connection->flags(), 0u);
+  // A connection that goes takes along what it had parked.
+  EXPECT_TRUE(send(FetchFrame(fetch)));
+  connection->Close();
+  bed.Turn();
+}
+
 TEST(ConnectionLimits, StopsServingWhileTheOutputIsNotReadAndClosesWhenItNeverIs) {
   PlaneOptions options;
   options.output_bytes_max = 10'000;

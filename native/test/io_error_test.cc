@@ -71,7 +71,7 @@ class IoErrorTest : public EngineFixture, public LogListener {
       if (i == 26) engine->Maintain(kNow + 200'000, true);
     }
     offline_ = !engine->Directories()[0].online;
-    log->SetListener(nullptr);
+    log->RemoveListener(this);
     const Status closed = engine->Close();
     EXPECT_FALSE(offline_ && closed.ok()) << "an offline directory was stopped as if it were clean";
   }
@@ -176,7 +176,7 @@ TEST_F(IoErrorTest, NeverSyncsAgainAfterAFailedSync) {
   std::vector<ModelBatch> served;
   EXPECT_TRUE(ReadAll(*log, 0, log->log_end(), &served).ok());
   EXPECT_EQ(served.size(), 1u);
-  log->SetListener(nullptr);
+  log->RemoveListener(this);
   EXPECT_FALSE(engine->Close().ok());
   EXPECT_FALSE(vfs_->Exists("/data/.kafka_cleanshutdown"));
 }

@@ -123,6 +123,137 @@ TEST_F(LogTest, TakesALargerBatchThanTheSegmentHadRoomForWhenItsFirstOneFoundThe
   EXPECT_TRUE(engine->Close().ok());
 }
 
+/// Without room to copy what stays (a reader holds the file) a truncation fails; when later segments have lost their names by
+/// then, nothing may be acknowledged that goes into them.
+TEST_F(LogTest, WritesNoMoreAfterATruncationThatTheDiskHadNoRoomFor) {
+  config_.segment_bytes = 400;
+  auto engine = Open();
+  auto log = OpenLog(*engine);
+  for (int i = 0; i < 6; ++i) ASSERT_EQ(Append(*log, MakeBatch(1, 100, 1)).error, AppendError::kNone);
+  ASSERT_TRUE(Flush(*log).ok());
+  ASSERT_GE(log->Stats().segment_count, 3u);
+  LogSlice held;
+  ASSERT_TRUE(log->Read(0, log->log_end(), {}, &held).ok());
+  vfs_->SetFault([](MemoryVfs::Call call, const std::string& path) {
+    return call == MemoryVfs::Call::kWrite && path.ends_with(".cleaned") ? Status(Code::kNoSpace, "full")
+                                                                         : Status::Ok();
+  });
+  {
+    std::lock_guard<std::mutex> lock(log->append_mutex());
+    EXPECT_EQ(log->TruncateTo(1).code(), Code::kNoSpace);
+  }
+  vfs_->SetFault(nullptr);
+  EXPECT_EQ(Append(*log, MakeBatch(1, 100, 2)).error, AppendError::kStorage);
+  EXPECT_FALSE(Flush(*log).ok());
+}
+
+/// What can't be opened when the engine is may well be opened later, say when there are descriptors again.
+TEST_F(LogTest, RecoversALogThatCouldNotBeOpenedWithTheEngine) {
+  EngineOptions options = Options();
+  options.append_io = AppendIo::kPwrite;  // the file ends with its last batch, as after a clean stop
+  const auto checkpoint = [](Engine& engine) {
+    engine.Maintain(kNow, false);
+    engine.Maintain(kNow + 100'000, false);
+  };
+  const auto advance = [](Log& log, int64_t offset) {
+    std::lock_guard<std::mutex> lock(log.append_mutex());
+    ASSERT_TRUE(log.AdvanceLogStartOffset(offset).ok());
+  };
+  auto engine = *Engine::Open(options);
+  auto log = OpenLog(*engine);
+  for (int i = 0; i < 4; ++i) ASSERT_EQ(Append(*log, MakeBatch(1, 100, 1)).error, AppendError::kNone);
+  ASSERT_TRUE(Flush(*log).ok());
+  advance(*log, 2);
+  checkpoint(*engine);
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(Append(*log, MakeBatch(1, 100, 1)).error, AppendError::kNone);
+  engine->Abandon();
+
+  const auto full = [](MemoryVfs::Call call, const std::string& path) {
+    return call == MemoryVfs::Call::kList && path.ends_with("orders-0")
+               ? Status(Code::kNoSpace, "too many open files")
+               : Status::Ok();
+  };
+  // Not opened, so not looked at: that engine's stop says nothing of it.
+  vfs_->SetFault(full);
+  engine = *Engine::Open(options);
+  EXPECT_EQ(engine->problems().size(), 1u);
+  EXPECT_EQ(engine->FindLog({"orders", 0}), nullptr);
+  ASSERT_TRUE(engine->Close().ok());
+  engine = *Engine::Open(options);
+  EXPECT_FALSE(engine->Directories()[0].clean_start);
+
+  vfs_->SetFault(nullptr);
+  checkpoint(*engine);
+  log = OpenLog(*engine);
+  EXPECT_EQ(log->log_start_offset(), 2);
+  EXPECT_EQ(log->log_end_offset(), 6);
+  EXPECT_LE(log->durable_end().offset, 4) << "nobody has synced the rest";
+  Settle();
+  EXPECT_EQ(log->durable_end().offset, 6);
+  advance(*log, 5);
+  ASSERT_TRUE(engine->Close().ok());
+  engine = *Engine::Open(options);
+  EXPECT_TRUE(engine->Directories()[0].clean_start);
+  EXPECT_EQ(engine->FindLog({"orders", 0})->log_start_offset(), 5);
+  engine->Abandon();
+}
+
+/// A batch that ends a transaction, as a coordinator writes it.
+std::vector<uint8_t> AbortMarker(int64_t producer_id) {
+  std::vector<uint8_t> buffer;
+  BatchBuilder builder(&buffer);
+  BatchMetadata metadata;
+  metadata.is_transactional = metadata.is_control = true;
+  metadata.producer_id = producer_id;
+  metadata.producer_epoch = 0;
+  builder.Begin(metadata);
+  const std::vector<uint8_t> key(4);
+  const std::vector<uint8_t> value(6);
+  builder.Append(1000, NullableBytes::Of(key), NullableBytes::Of(value));
+  const MutableBytes batch = builder.Finish();
+  return {batch.begin(), batch.end()};
+}
+
+TEST_F(LogTest, KnowsAnAbortThatTheDiskHadNoRoomForAfterARestart) {
+  for (const MemoryVfs::Call failing : {MemoryVfs::Call::kOpen, MemoryVfs::Call::kWrite}) {
+    for (const bool clean : {true, false}) {
+      SCOPED_TRACE(clean);
+      vfs_ = MakeMemoryVfs(false);
+      auto engine = Open();
+      auto log = OpenLog(*engine);
+      BatchMetadata metadata;
+      metadata.is_transactional = true;
+      metadata.producer_id = 5;
+      metadata.producer_epoch = 0;
+      metadata.base_sequence = 0;
+      const auto data = MakeBatch(1, 50, 1, 1000, metadata);
+      ASSERT_EQ(Append(*log, data, 0, kNow, AppendOrigin::kCoordinator).error, AppendError::kNone);
+      vfs_->SetFault([failing](MemoryVfs::Call call, const std::string& path) {
+        return call == failing && path.ends_with(".txnindex") ? Status(Code::kNoSpace, "full") : Status::Ok();
+      });
+      ASSERT_EQ(Append(*log, AbortMarker(5), 0, kNow, AppendOrigin::kCoordinator).error, AppendError::kNone);
+      vfs_->SetFault(nullptr);
+      const auto aborted = [](Log& in) {
+        std::vector<AbortedTransaction> found;
+        EXPECT_TRUE(in.CollectAborted(0, in.log_end_offset(), &found).ok());
+        return found.size();
+      };
+      EXPECT_EQ(aborted(*log), 1u);
+      ASSERT_TRUE(Flush(*log).ok());
+      engine->Maintain(kNow, false);
+      engine->Maintain(kNow + 100'000, false);
+      if (clean) {
+        ASSERT_TRUE(engine->Close().ok());
+      } else {
+        engine->Abandon();
+      }
+      engine = Open();
+      EXPECT_EQ(aborted(*engine->FindLog({"orders", 0})), 1u);
+      engine->Abandon();
+    }
+  }
+}
+
 /// What the log must hold, as plainly as can be.
 class Model {
  public:

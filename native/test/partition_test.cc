@@ -322,6 +322,19 @@ TEST_F(CommitTest, CallsALocalAppenderBackWhenItsTopicOrItsPartitionGoes) {
   EXPECT_EQ(errors[1], KafkaError::kNotLeaderOrFollower);
 }
 
+TEST_F(CommitTest, LeavesItsLogToThePartitionThatCameAfterIt) {
+  auto log = *bed.engine->OpenLog({"u", 0}, {});
+  auto before = Partition::Create(log, FlushMode::kCommit);
+  before->Close(KafkaError::kNotLeaderOrFollower);
+  auto after = Partition::Create(log, FlushMode::kCommit);
+  after->ApplyState(Bed::Leading(3));
+  before = nullptr;
+  after->AppendLocal(MakeBatch(), 1, kNow, [](const PartitionAppend&) {});
+  log->Flush({});
+  bed.Step();
+  EXPECT_EQ(after->Info().high_watermark, 1);
+}
+
 TEST(OsMode, AcknowledgesAndShowsAtOnceWithoutASync) {
   Bed bed(FlushMode::kOs);
   auto partition = bed.AddPartition(0);
