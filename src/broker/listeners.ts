@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Listeners: the sockets a broker accepts on. Owns binding, the limits on connections (all of them on by default) and the
 // transports of live connections; what is said on them is the transport's.
-import { unlinkSync } from 'node:fs'
-import { createServer, type Server, type Socket } from 'node:net'
+import { lstatSync, unlinkSync } from 'node:fs'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { KafkaError } from '../errors.ts'
+import { AddressLimits } from './address-limits.ts'
 import type { BrokerServices } from './broker-services.ts'
 import { SocketTransport } from './socket-transport.ts'
 
@@ -47,10 +48,8 @@ export class Listeners {
   readonly #servers: Server[] = []
   readonly #unixPaths: string[] = []
   readonly #transports = new Set<SocketTransport>()
-  readonly #perAddress = new Map<string, { connections: number; second: number; created: number }>()
   readonly #connectionsMax: number
-  readonly #perAddressMax: number
-  readonly #creationRateMax: number
+  readonly #perAddress: AddressLimits
   readonly #idleMs: number
   /** As bound, in order: ports that were 0 are filled in. */
   readonly addresses: ListenAddress[] = []
@@ -58,8 +57,11 @@ export class Listeners {
   constructor(broker: BrokerServices) {
     this.#broker = broker
     this.#connectionsMax = broker.config.number('max.connections')
-    this.#perAddressMax = broker.config.number('max.connections.per.ip')
-    this.#creationRateMax = broker.config.number('max.connection.creation.rate')
+    this.#perAddress = new AddressLimits({
+      connectionsMax: broker.config.number('max.connections.per.ip'),
+      creationRateMax: broker.config.number('max.connection.creation.rate'),
+      clock: broker.seams.clock,
+    })
     this.#idleMs = broker.config.number('connections.max.idle.ms')
   }
 
@@ -68,6 +70,7 @@ export class Listeners {
   }
 
   async listen(address: ListenAddress): Promise<void> {
+    if (address.kind === 'unix') await removeStaleSocket(address.path)
     const server = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#accept(socket, address.name))
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, address)))
@@ -110,7 +113,12 @@ export class Listeners {
 
   #accept(socket: Socket, listenerName: string): void {
     const host = normalized(socket.remoteAddress)
-    const refusal = this.#refusal(host)
+    const refusal =
+      this.#transports.size >= this.#connectionsMax
+        ? 'max.connections is reached'
+        : host === null
+          ? null
+          : this.#perAddress.enter(host)
     if (refusal !== null) {
       this.#broker.log.warn({ client: host ?? 'unix', reason: refusal }, 'connection refused')
       socket.destroy()
@@ -125,42 +133,23 @@ export class Listeners {
     if (this.#idleMs > 0) socket.setTimeout(this.#idleMs, () => socket.destroy())
     const transport = new SocketTransport(socket, client, this.#broker, () => {
       this.#transports.delete(transport)
-      if (host !== null) this.#left(host)
+      if (host !== null) this.#perAddress.leave(host)
     })
     this.#transports.add(transport)
   }
+}
 
-  /** Why a connection from there is not taken, or null; counts it when it is. */
-  #refusal(host: string | null): string | null {
-    if (this.#transports.size >= this.#connectionsMax) return 'max.connections is reached'
-    if (host === null) return null
-    const second = Math.floor(this.#broker.seams.clock.monoMs() / 1000)
-    let address = this.#perAddress.get(host)
-    if (address === undefined) {
-      address = { connections: 0, second, created: 0 }
-      this.#perAddress.set(host, address)
-    }
-    if (address.second !== second) {
-      address.second = second
-      address.created = 0
-    }
-    if (address.connections >= this.#perAddressMax) return 'max.connections.per.ip is reached'
-    if (address.created >= this.#creationRateMax) return 'max.connection.creation.rate is reached'
-    address.connections++
-    address.created++
-    return null
-  }
-
-  #left(host: string): void {
-    const address = this.#perAddress.get(host)
-    if (address === undefined) return
-    address.connections--
-    // Kept through its second: connecting and leaving at once must not reset the rate.
-    const second = Math.floor(this.#broker.seams.clock.monoMs() / 1000)
-    for (const [other, { connections, second: last }] of this.#perAddress)
-      if (connections === 0 && last < second) this.#perAddress.delete(other)
-      else break
-  }
+/** A killed process leaves its socket's name behind, on which nobody listens any more and nobody else can. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (found === undefined) return
+  if (!found.isSocket()) throw new Error(`unix:${path} is no socket but a file: choose another path with --listen`)
+  const isStale = await new Promise<boolean>((resolve) => {
+    const probe = connect(path, () => resolve(false))
+    probe.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'))
+    probe.on('connect', () => probe.destroy())
+  })
+  if (isStale) unlinkSync(path)
 }
 
 /** An IPv4 address that came over an IPv6 socket as what it is. */

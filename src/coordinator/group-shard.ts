@@ -285,7 +285,7 @@ export class GroupShard {
   deleteTopic(topic: string): void {
     if (this.#state !== 'active') return
     for (const entry of [...this.#entries.values()]) {
-      const gone = [...entry.offsets.partitions()].filter((at) => at.topic === topic)
+      const gone = entry.offsets.partitionsOf(topic)
       if (gone.length === 0) continue
       this.writeOffsets(entry, gone.map(tombstone), (error) => {
         if (error === null) return

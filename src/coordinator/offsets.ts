@@ -100,6 +100,11 @@ export class GroupOffsets {
     for (const [topic, slots] of this.#topics) for (const partition of slots.keys()) yield { topic, partition }
   }
 
+  /** Those of them that are of one topic. */
+  partitionsOf(topic: string): TopicPartition[] {
+    return [...(this.#topics.get(topic)?.keys() ?? [])].map((partition) => ({ topic, partition }))
+  }
+
   /** The committed offsets, topic by topic. */
   *committed(): Generator<[topic: string, offsets: [partition: number, value: OffsetAndMetadata][]], void> {
     for (const [topic, slots] of this.#topics) {

@@ -114,3 +114,25 @@ it('shows no empty defaults in its help', async () => {
   await serve.ended
   expect(serve.out).not.toContain('default: []')
 })
+
+it('listens on a unix socket whose name a killed process left, and on nothing that is something else', async () => {
+  const dir = temporaryDirectory()
+  const socket = join(dir, 'socket')
+  const killed = new Serve('--memory', '--listen', `unix:${socket}`)
+  await vi.waitFor(() => expect(killed.out).toContain('ready unix:'), 20_000)
+  const second = new Serve('--memory', '--listen', `unix:${socket}`)
+  expect(await second.ended).toMatchObject({ code: 1 })
+  expect(second.err).toContain('is in use by another process')
+  killed.child.kill('SIGKILL')
+  await killed.ended
+  expect(existsSync(socket)).toBe(true)
+  const next = new Serve('--memory', '--listen', `unix:${socket}`)
+  await vi.waitFor(() => expect(next.out).toContain('ready unix:'), 20_000)
+
+  const file = join(dir, 'file')
+  writeFileSync(file, 'precious')
+  const refused = new Serve('--memory', '--listen', `unix:${file}`)
+  expect(await refused.ended).toMatchObject({ code: 1 })
+  expect(refused.err).toContain('is no socket but a file: choose another path with --listen')
+  expect(existsSync(file)).toBe(true)
+})
