@@ -27,12 +27,13 @@ export class BatchEncoder {
 
   /** Encodes all records as one batch. Throws TypeError or RangeError naming the record and the field. */
   encode(records: readonly RecordInput[], nowMs: number): void {
+    if (!Array.isArray(records)) throw new TypeError(`append takes an array of records, got ${typeof records}`)
     if (records.length === 0) throw new RangeError('append takes at least one record')
-    const baseTimestampMs = timestampOf(records[0]!, 0, nowMs)
+    const baseTimestampMs = timestampOf(recordOf(records[0], 0), 0, nowMs)
     let maxTimestampMs = baseTimestampMs
     this.#position = BATCH_HEADER_SIZE
     for (let i = 0; i < records.length; i++) {
-      const record = records[i]!
+      const record = recordOf(records[i], i)
       const timestampMs = timestampOf(record, i, nowMs)
       if (timestampMs > maxTimestampMs) maxTimestampMs = timestampMs
       this.#record(record, i, timestampMs - baseTimestampMs)
@@ -147,6 +148,13 @@ function sizeOf(data: Data | null): number {
   return data === null ? -1 : typeof data === 'string' ? Buffer.byteLength(data) : data.length
 }
 
+function recordOf(record: RecordInput | undefined, index: number): RecordInput {
+  if (typeof record === 'object' && record !== null) return record
+  throw new TypeError(
+    `records[${index}] must be an object with key, value, headers or timestamp, got ${String(record)}`,
+  )
+}
+
 function dataOf(data: unknown, index: number, field: string): Data | null {
   if (data === undefined || data === null) return null
   if (typeof data === 'string' || data instanceof Uint8Array) return data
@@ -155,7 +163,9 @@ function dataOf(data: unknown, index: number, field: string): Data | null {
 
 function headersOf(record: RecordInput, index: number): ReadonlyArray<readonly [string, Data | null]> {
   const headers = record.headers
-  if (headers === undefined) return NO_HEADERS
+  if (headers === undefined || headers === null) return NO_HEADERS
+  if (typeof headers !== 'object')
+    throw new TypeError(`records[${index}].headers must be an object or an array of pairs, got ${typeof headers}`)
   const entries: ReadonlyArray<readonly [string, Data | null]> = Array.isArray(headers)
     ? headers
     : Object.entries(headers)

@@ -2,10 +2,12 @@
 // openEngine(): the storage engine in a program. Owns the directory's lock, the logs handed out and the maintenance timer
 // (retention, roll by time, checkpoints); close() ends all of it.
 import { resolve } from 'node:path'
+import { checkOptionNames } from '../util/options.ts'
 import { BatchEncoder } from './batch-encoder.ts'
 import { Log } from './log.ts'
 import { checkedInteger, type LogOptions, logConfig } from './log-config.ts'
 import { type NativeDirectory, type NativeEngine, type NativeLogConfig, native } from './native.ts'
+import { StorageError } from './storage-error.ts'
 
 export interface EngineOptions {
   /** The directory, made when missing; one engine at a time may have it. */
@@ -30,6 +32,15 @@ export interface EngineOptions {
   readonly log?: LogOptions
 }
 
+const OPTION_NAMES = [
+  'dir',
+  'memory',
+  'flush',
+  'flushMaxDelayMs',
+  'appendIo',
+  'retentionCheckMs',
+  'log',
+] as const satisfies ReadonlyArray<keyof EngineOptions>
 const RETENTION_CHECK_MS = 5 * 60 * 1000
 const MAINTAIN_MS = 1000
 const TOPIC_NAME = /^[a-zA-Z0-9._-]{1,249}$/
@@ -39,9 +50,13 @@ const TOPIC_NAME = /^[a-zA-Z0-9._-]{1,249}$/
  * @throws StorageError LOCKED when another process has it, IO, CORRUPT, UNSUPPORTED; TypeError or RangeError for bad options.
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError('openEngine takes options with either dir or memory: true')
+  checkOptionNames('openEngine', options, OPTION_NAMES)
   const { dir, memory = false, flush = 'commit', appendIo = 'auto' } = options
   if (memory === (dir !== undefined)) throw new TypeError('openEngine takes either dir or memory: true')
   if (dir !== undefined && typeof dir !== 'string') throw new TypeError(`dir must be a string, got ${typeof dir}`)
+  if (dir === '') throw new TypeError('dir must not be empty')
   if (flush !== 'commit' && flush !== 'os') throw new TypeError(`flush must be 'commit' or 'os', got ${String(flush)}`)
   if (appendIo !== 'auto' && appendIo !== 'mmap' && appendIo !== 'pwrite')
     throw new TypeError(`appendIo must be 'auto', 'mmap' or 'pwrite', got ${String(appendIo)}`)
@@ -74,7 +89,7 @@ export class Engine {
   readonly #maintenance: NodeJS.Timeout
   #closing: Promise<void> | undefined
 
-  /** @internal Made by openEngine(). */
+  /** Made by openEngine(). */
   constructor(engine: NativeEngine, defaults: NativeLogConfig, retentionCheckMs: number) {
     this.#native = engine
     this.#defaults = defaults
@@ -97,6 +112,7 @@ export class Engine {
       throw new RangeError(`topic must be 1 to 249 of [a-zA-Z0-9._-], got ${JSON.stringify(topic)}`)
     checkedInteger('partition', partition, { min: 0, max: 2 ** 31 - 1 })
     const key = `${topic}-${partition}`
+    if (this.#closing !== undefined) throw new StorageError('the engine is closed', 'CLOSED')
     let log = this.#logs.get(key)
     if (log === undefined) {
       const config = logConfig(options, this.#defaults)
@@ -117,7 +133,7 @@ export class Engine {
     const key = `${topic}-${partition}`
     const log = this.#logs.get(key)
     this.#logs.delete(key)
-    log?.wake()
+    log?.deleted()
   }
 
   directories(): NativeDirectory[] {

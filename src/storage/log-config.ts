@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Settings of a log in the embedded API: names, defaults (Kafka's) and checks. The broker has a table of its own with
 // Kafka's config keys and maps them to the same native settings.
+import { checkOptionNames } from '../util/options.ts'
 import type { NativeLogConfig } from './native.ts'
 
 export interface LogOptions {
@@ -43,6 +44,8 @@ export function checkedInteger(name: string, value: unknown, { min, max }: Range
   return value
 }
 
+const LOG_OPTION_NAMES = [...Object.keys(RANGES), 'logAppendTime']
+
 export const DEFAULT_LOG_CONFIG: NativeLogConfig = {
   segmentBytes: 2 ** 30,
   segmentMs: 7 * DAY_MS,
@@ -59,6 +62,7 @@ export const DEFAULT_LOG_CONFIG: NativeLogConfig = {
 
 /** `options` over `base`, checked. */
 export function logConfig(options: LogOptions, base: NativeLogConfig = DEFAULT_LOG_CONFIG): NativeLogConfig {
+  checkOptionNames('a log', options, LOG_OPTION_NAMES)
   const config: { -readonly [K in keyof NativeLogConfig]: NativeLogConfig[K] } = { ...base }
   for (const [name, range] of Object.entries(RANGES) as Array<[keyof typeof RANGES, Range]>) {
     const value = options[name]

@@ -13,7 +13,7 @@ import type { BatchEncoder, Data, RecordInput } from './batch-encoder.ts'
 import { nativeCodec } from './codec.ts'
 import { checkedInteger, type LogOptions, logConfig } from './log-config.ts'
 import { AppendOut, type NativeLog, type NativeLogConfig, type NativeLogStats, ReadOut } from './native.ts'
-import { StorageError } from './storage-error.ts'
+import { StorageError, type StorageErrorCode } from './storage-error.ts'
 
 export interface Appended {
   readonly baseOffset: number
@@ -35,23 +35,25 @@ export interface FollowOptions {
 }
 
 const CHUNK_BYTES = 1 << 20
+const MAX_CHUNK_BYTES = 2 ** 31 - 1
 const NO_BYTES = new Uint8Array(0)
 
 /** AppendError in native/core/log.h, by number. */
-const APPEND_ERRORS = [
-  '',
-  'OUT_OF_ORDER_SEQUENCE',
-  'INVALID_PRODUCER_EPOCH',
-  'DUPLICATE_SEQUENCE',
-  'INVALID_TXN_STATE',
-  'the batch does not fit into one segment: raise segmentBytes or append fewer records at once',
-  'OFFSET_GAP',
-  'CORRUPT',
-  'the disk is full: nothing was appended; free space and append again',
-  'the log directory is offline after a disk failure: open the engine again',
-] as const
-const TOO_LARGE = 5
-const NO_SPACE = 8
+const APPEND_ERRORS: ReadonlyArray<readonly [code: StorageErrorCode, why: string]> = [
+  ['INVALID', 'no error'],
+  [
+    'INVALID',
+    "a batch of an idempotent producer does not continue that producer's sequence: append what is missing first",
+  ],
+  ['INVALID', 'a batch carries an older epoch of its producer than the log has seen'],
+  ['INVALID', 'a batch was appended long ago: its sequence is older than the last five of its producer'],
+  ['INVALID', "a batch does not fit the state of its producer's transaction"],
+  ['TOO_LARGE', 'the batch does not fit into one segment: raise segmentBytes or append fewer records at once'],
+  ['INVALID', 'the batch does not continue the log'],
+  ['INVALID', 'the batch is damaged: its header or CRC is wrong'],
+  ['NO_SPACE', 'the disk is full: nothing was appended; free space and append again'],
+  ['IO', 'the log directory is offline after a disk failure: open the engine again'],
+]
 const STORAGE = 9
 
 /**
@@ -205,8 +207,9 @@ export class Log {
   #windowId = 0
   #window: Uint8Array = NO_BYTES
   readonly #followers = new Set<() => void>()
+  #isDeleted = false
 
-  /** @internal Made by Engine.log(). */
+  /** Made by Engine.log(). */
   constructor(log: NativeLog, encoder: BatchEncoder, config: NativeLogConfig) {
     this.topic = log.topic
     this.partition = log.partition
@@ -281,7 +284,7 @@ export class Log {
   *batches(offset: number, options: ReadOptions = {}): Generator<LogBatch, void> {
     checkedInteger('offset', offset, { min: 0, max: Number.MAX_SAFE_INTEGER })
     const end = this.endOffset
-    let left = options.maxBytes ?? Number.POSITIVE_INFINITY
+    let left = checkedMaxBytes(options.maxBytes) ?? Number.POSITIVE_INFINITY
     let next = offset
     do {
       const chunk = this.#chunk(next, Math.min(left, CHUNK_BYTES))
@@ -295,10 +298,10 @@ export class Log {
     } while (next < end && left >= BATCH_HEADER_SIZE)
   }
 
-  /** Batches from an offset on, and new ones as they come. Ends when `signal` aborts or the engine closes. */
+  /** Batches from an offset on, and new ones as they come. Ends when `signal` aborts, the engine closes or deletes the log. */
   async *follow(options: FollowOptions = {}): AsyncGenerator<LogBatch, void> {
     const { signal } = options
-    const maxBytes = options.maxBytes ?? CHUNK_BYTES
+    const maxBytes = Math.min(checkedMaxBytes(options.maxBytes) ?? CHUNK_BYTES, MAX_CHUNK_BYTES)
     let next = options.from ?? this.endOffset
     checkedInteger('from', next, { min: 0, max: Number.MAX_SAFE_INTEGER })
     const aborted = (): boolean => signal?.aborted === true
@@ -350,6 +353,12 @@ export class Log {
     for (const follower of followers) follower()
   }
 
+  /** @internal The engine has deleted it. */
+  deleted(): void {
+    this.#isDeleted = true
+    this.wake()
+  }
+
   /** @internal Lets the last read's window go: it would keep the mapping (and a deleted segment's disk space) of an idle log. */
   dropWindow(): void {
     this.#windowId = 0
@@ -357,10 +366,17 @@ export class Log {
   }
 
   #appended(error: number): Appended {
-    if (error !== 0) throw appendError(error)
+    if (error !== 0) throw this.#appendError(error)
     const numbers = this.#numbers
     if (this.#followers.size > 0) this.wake()
     return { baseOffset: numbers[AppendOut.baseOffset]!, lastOffset: numbers[AppendOut.lastOffset]! }
+  }
+
+  #appendError(error: number): StorageError {
+    if (error === STORAGE && this.#isDeleted)
+      return new StorageError('this log was deleted: engine.log() makes a new one of its name', 'CLOSED')
+    const [code, why] = APPEND_ERRORS[error] ?? ['INVALID', `append failed with ${error}`]
+    return new StorageError(why, code)
   }
 
   /** Whole batches from the one holding `offset`, or null at the end. */
@@ -395,6 +411,7 @@ export class Log {
   }
 
   #closed(): boolean {
+    if (this.#isDeleted) return true
     try {
       this.#native.endOffset()
       return false
@@ -404,11 +421,9 @@ export class Log {
   }
 }
 
-function appendError(error: number): StorageError {
-  const why = APPEND_ERRORS[error] ?? `append failed with ${error}`
-  if (error === NO_SPACE) return new StorageError(why, 'NO_SPACE')
-  if (error === TOO_LARGE) return new StorageError(why, 'TOO_LARGE')
-  return new StorageError(why, error === STORAGE ? 'IO' : 'INVALID')
+function checkedMaxBytes(maxBytes: number | undefined): number | undefined {
+  if (maxBytes === undefined || maxBytes === Number.POSITIVE_INFINITY) return maxBytes
+  return checkedInteger('maxBytes', maxBytes, { min: 1, max: Number.MAX_SAFE_INTEGER })
 }
 
 export type { Data, LogOptions, RecordInput }

@@ -5,6 +5,7 @@ import { pino } from 'pino'
 import { Broker } from '../broker/broker.ts'
 import { BrokerConfig } from '../broker/config/config.ts'
 import { parseListenAddress } from '../broker/listeners.ts'
+import { checkOptionNames } from '../util/options.ts'
 import { systemSeams } from '../util/system-seams.ts'
 
 export interface StartBrokerOptions {
@@ -29,11 +30,19 @@ export interface RunningBroker extends AsyncDisposable {
   stop(): Promise<void>
 }
 
+const OPTION_NAMES = ['topics', 'configs', 'dir', 'listen'] as const satisfies ReadonlyArray<keyof StartBrokerOptions>
+
 /**
  * Starts a broker in this process.
- * @throws StorageError LOCKED when another process has `dir`; KafkaError INVALID_CONFIG or INVALID_TOPIC_EXCEPTION for bad options.
+ * @throws TypeError for options that there are not; StorageError LOCKED when another process has `dir`; KafkaError INVALID_CONFIG or INVALID_TOPIC_EXCEPTION for bad options.
  */
 export async function startBroker(options: StartBrokerOptions = {}): Promise<RunningBroker> {
+  checkOptionNames('startBroker', options, OPTION_NAMES)
+  if (options.topics !== undefined && !Array.isArray(options.topics))
+    throw new TypeError(`topics must be an array, got ${typeof options.topics}`)
+  for (const name of ['log.dirs', 'log.dir', 'listeners'])
+    if (options.configs?.[name] !== undefined)
+      throw new TypeError(`configs must not have ${name}: the options dir and listen say that`)
   const memory = options.dir === undefined
   const set: Record<string, string> = { 'group.initial.rebalance.delay.ms': '0', ...options.configs }
   if (options.dir !== undefined) set['log.dirs'] = options.dir

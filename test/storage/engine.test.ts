@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { encodeBatch } from '../../src/protocol/record-batch.ts'
-import { type Engine, type EngineOptions, openEngine, StorageError } from '../../src/storage/index.ts'
+import {
+  type Engine,
+  type EngineOptions,
+  type LogOptions,
+  openEngine,
+  type RecordInput,
+  StorageError,
+} from '../../src/storage/index.ts'
 
 const engines: Engine[] = []
 const directories: string[] = []
@@ -212,11 +219,28 @@ describe('an engine', () => {
     await expect(openEngine({ dir: 'x', memory: true })).rejects.toThrow(TypeError)
     await expect(openEngine({ memory: true, flush: 'never' as 'os' })).rejects.toThrow(/flush/)
     await expect(openEngine({ memory: true, log: { segmentBytes: 1 } })).rejects.toThrow(/segmentBytes.*got 1/)
+    await expect(openEngine(undefined as unknown as EngineOptions)).rejects.toThrow(/either dir or memory/)
+    await expect(openEngine({ dir: '' })).rejects.toThrow(/dir must not be empty/)
+    await expect(openEngine({ memory: true, flsh: 'os' } as EngineOptions)).rejects.toThrow(
+      /no option flsh; it has dir/,
+    )
     const engine = await open({ memory: true })
+    expect(() => engine.log('t', 0, { retentionMS: 1 } as LogOptions)).toThrow(/no option retentionMS/)
     for (const name of ['', '.', '..', 'a/b', '../x', 'x'.repeat(250), 'a\0b'])
       expect(() => engine.log(name)).toThrow(RangeError)
     expect(() => engine.log('t', -1)).toThrow(RangeError)
     expect(() => engine.log('t').append([])).toThrow(RangeError)
+    for (const records of ['abc', { value: 'x' }, undefined, null])
+      expect(() => engine.log('t').append(records as unknown as RecordInput[])).toThrow(/append takes an array/)
+    for (const record of [null, undefined, 'x', 5])
+      expect(() => engine.log('t').append([record] as unknown as RecordInput[])).toThrow(
+        /records\[0\] must be an object/,
+      )
+    expect(() => engine.log('t').append([{ headers: 'a: b' as unknown as Record<string, string> }])).toThrow(
+      /headers must/,
+    )
+    for (const maxBytes of [0, -1, 1.5, Number.NaN])
+      expect(() => [...engine.log('t').read(0, { maxBytes })]).toThrow(/maxBytes must be an integer/)
     expect(() => engine.log('t').append([{ value: 5 as unknown as string }])).toThrow(/records\[0\]\.value/)
     expect(() => engine.log('t').append([{ value: 'x', timestamp: Number.NaN }])).toThrow(/timestamp/)
     expect(engine.log('t').endOffset).toBe(0)
@@ -228,6 +252,26 @@ describe('an engine', () => {
     engine.deleteLog('t')
     expect(engine.logs()).toEqual([])
     expect(engine.log('t').endOffset).toBe(0)
+  })
+
+  it('ends what follows a deleted log, and says CLOSED to who still writes to it', async () => {
+    const engine = await open({ memory: true })
+    const log = engine.log('t')
+    const followed = (async () => {
+      for await (const batch of log.follow()) throw new Error(`a batch at ${batch.baseOffset}`)
+    })()
+    await new Promise((resolve) => setImmediate(resolve))
+    engine.deleteLog('t')
+    await followed
+    const deleted = expect.objectContaining({ code: 'CLOSED', message: expect.stringContaining('was deleted') })
+    expect(() => log.append([{ value: 'x' }])).toThrow(deleted)
+  })
+
+  it('hands out no log after close, not even one that it had', async () => {
+    const engine = await open({ memory: true })
+    engine.log('t')
+    await engine.close()
+    expect(() => engine.log('t')).toThrow(expect.objectContaining({ code: 'CLOSED' }))
   })
 
   it('applies retention by size when told to', async () => {
