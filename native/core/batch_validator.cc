@@ -12,6 +12,8 @@ BatchError CheckHeader(const BatchHeader& header, const ValidationOptions& optio
   if (header.base_offset != 0) return BatchError::kBaseOffsetNotZero;
   if (header.record_count <= 0) return BatchError::kRecordCountNotPositive;
   if (header.last_offset_delta != header.record_count - 1) return BatchError::kRecordCountMismatch;
+  // The log takes no unknown bits either: recovery tells batches from garbage by them.
+  if ((header.attributes & ~kKnownAttributes) != 0) return BatchError::kUnknownAttributes;
   if (!header.HasKnownCodec()) return BatchError::kUnknownCodec;
   if (header.codec() == Codec::kZstd && !options.zstd_allowed) return BatchError::kZstdTooOldApi;
   if (header.IsControl()) return BatchError::kControlBatch;
@@ -129,12 +131,18 @@ BatchError ValidateProduceBatch(Bytes batch, const ValidationOptions& options, D
     return BatchError::kBatchTooLarge;
   if (!VerifyCrc(batch)) return BatchError::kCrcMismatch;
   error = CheckHeader(header, options);
+  // It stands for a timestamp of every record; Kafka names them.
+  if (error == BatchError::kLogAppendTimeByClient) out->failed_record = 0;
   if (error != BatchError::kOk) return error;
-  Bytes records = batch.subspan(kBatchHeaderBytes);
+  const Bytes payload = batch.subspan(kBatchHeaderBytes);
+  Bytes records = payload;
   if (!header.IsCompressed()) return ValidateRecords(records, options, out);
   if (!options.strict) return TrustHeader(options, out);
   uint64_t limit = DecodedBytesLimit(records.size(), options.max_decompressed_bytes);
   error = DecodeRecords(batch, header, limit, scratch, &records);
+  // Readable here, and by librdkafka; but neither by Apache Kafka nor by Java's clients.
+  if (error == BatchError::kOk && header.codec() == Codec::kLz4 && Lz4BlocksAreLinked(payload))
+    error = BatchError::kLinkedLz4Blocks;
   if (error == BatchError::kOk) error = ValidateRecords(records, options, out);
   scratch->Trim();
   return error;

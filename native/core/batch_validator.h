@@ -106,6 +106,8 @@ constexpr int16_t KafkaErrorCode(BatchError error) {
     case BatchError::kOffsetDelta:
     case BatchError::kControlBatch:
     case BatchError::kDeleteHorizon:
+    case BatchError::kUnknownAttributes:
+    case BatchError::kLinkedLz4Blocks:
     case BatchError::kNullKey:
     case BatchError::kProducerId:
     case BatchError::kProducerEpoch:
@@ -177,6 +179,11 @@ constexpr const char* BatchErrorText(BatchError error) {
       return "Clients may not write control records.";
     case BatchError::kDeleteHorizon:
       return "Clients may not set a delete horizon.";
+    case BatchError::kUnknownAttributes:
+      return "The batch has attributes that format 2 does not know.";
+    case BatchError::kLinkedLz4Blocks:
+      return "The LZ4 frame has dependent blocks, which Java clients cannot read: compress with independent "
+             "blocks.";
     case BatchError::kTimestampOutOfRange:
       return "A record's timestamp is outside what message.timestamp.before.max.ms and .after.max.ms allow.";
     case BatchError::kLogAppendTimeByClient:

@@ -61,6 +61,9 @@ uint64_t DecodedBytesLimit(uint64_t in_bytes, uint64_t max_bytes);
 /// Output of exactly `limit` bytes is in order. With kNone the output is the input.
 DecodeError Decompress(Codec codec, Bytes in, uint64_t limit, DecodeScratch* scratch, Bytes* out);
 
+/// Whether a frame that Decompress(kLz4) took has blocks that need the ones before them.
+bool Lz4BlocksAreLinked(Bytes frame);
+
 /// Whether Decompress(kZstd) can work here: ZSTD_* exported by the process (Node >= 22.15), else
 /// libzstd.so.1. Looked for once.
 bool ZstdAvailable();

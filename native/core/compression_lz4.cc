@@ -13,6 +13,8 @@ namespace {
 
 constexpr uint32_t kMagic = 0x184d2204;
 constexpr uint32_t kUncompressedBit = 0x80000000;
+constexpr size_t kFlagsPosition = 4;
+constexpr uint8_t kIndependent = 0x20;
 /// A byte of a match length is worth 255 bytes of output; nothing is worth more.
 constexpr uint64_t kExpansionMax = 255;
 
@@ -28,7 +30,7 @@ struct Frame {
 /// Descriptor behind the magic; returns its size with the header checksum, 0 when it is not one.
 size_t ParseDescriptor(Bytes in, Frame* frame) {
   constexpr uint8_t kVersionMask = 0xc0, kVersion1 = 0x40;
-  constexpr uint8_t kIndependent = 0x20, kBlockChecksum = 0x10, kContentSize = 0x08, kContentChecksum = 0x04;
+  constexpr uint8_t kBlockChecksum = 0x10, kContentSize = 0x08, kContentChecksum = 0x04;
   constexpr uint8_t kReservedOrDictionary = 0x03;
   if (in.size() < 3) return 0;
   uint8_t flags = in[0];
@@ -195,3 +197,12 @@ DecodeError DecodeLz4(Bytes in, uint64_t limit, DecodeScratch* scratch, Bytes* o
 }
 
 }  // namespace varve::compression_internal
+
+namespace varve {
+
+bool Lz4BlocksAreLinked(Bytes frame) {
+  using compression_internal::kFlagsPosition, compression_internal::kIndependent;
+  return frame.size() > kFlagsPosition && (frame[kFlagsPosition] & kIndependent) == 0;
+}
+
+}  // namespace varve

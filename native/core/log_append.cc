@@ -41,13 +41,17 @@ AppendResult LogImpl::AppendChecked(Bytes batches, AppendOrigin origin, int32_t 
                                     int64_t now_ms) {
   AppendResult result;
   int64_t next_offset = log_end_.offset();
+  const bool assign = origin != AppendOrigin::kReplica;
   bool transactional = false;
   // Several batches (a follower's fetch) are appended one by one: an error keeps those before it, as
   // result.last_offset tells.
   while (!batches.empty()) {
     PendingBatch pending;
-    if (ParseBatchHeader(batches, &pending.header) != BatchError::kOk ||
-        pending.header.SizeBytes() > batches.size() || !PlausibleHeader(pending.header)) {
+    const BatchError unreadable = ParseBatchHeader(batches, &pending.header);
+    // What a client has put there is overwritten.
+    if (assign) pending.header.partition_leader_epoch = leader_epoch;
+    if (unreadable != BatchError::kOk || pending.header.SizeBytes() > batches.size() ||
+        !PlausibleHeader(pending.header)) {
       result.error = AppendError::kCorrupt;
       break;
     }
@@ -62,7 +66,6 @@ AppendResult LogImpl::AppendChecked(Bytes batches, AppendOrigin origin, int32_t 
       if (config_.log_append_time) result.log_append_time_ms = pending.check.timestamp;
       break;
     }
-    const bool assign = origin != AppendOrigin::kReplica;
     const int64_t append_time_ms = assign && config_.log_append_time ? now_ms : -1;
     const int64_t base_offset = assign ? next_offset : pending.header.base_offset;
     const int64_t last_offset = base_offset + pending.header.last_offset_delta;

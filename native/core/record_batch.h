@@ -61,6 +61,9 @@ inline constexpr int16_t kLogAppendTimeBit = 0x08;
 inline constexpr int16_t kTransactionalBit = 0x10;
 inline constexpr int16_t kControlBit = 0x20;
 inline constexpr int16_t kDeleteHorizonBit = 0x40;
+/// Attribute bits that format v2 gives a meaning.
+inline constexpr int16_t kKnownAttributes =
+    kCodecMask | kLogAppendTimeBit | kTransactionalBit | kControlBit | kDeleteHorizonBit;
 
 inline constexpr int64_t kNoTimestamp = -1;
 inline constexpr int64_t kNoProducerId = -1;
@@ -104,6 +107,8 @@ enum class BatchError : uint8_t {
   kOffsetDelta,           ///< a record's offsetDelta is not its index
   kControlBatch,          ///< only brokers write these
   kDeleteHorizon,         ///< only the log cleaner sets it
+  kUnknownAttributes,     ///< an attribute bit without a meaning
+  kLinkedLz4Blocks,       ///< LZ4 blocks that need those before them: Java's clients cannot read them
   kTimestampOutOfRange,
   kLogAppendTimeByClient,
   kNullKey,        ///< compacted topics need keys

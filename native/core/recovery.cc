@@ -10,10 +10,6 @@
 namespace varve {
 namespace {
 
-/// Attribute bits that format v2 gives a meaning.
-constexpr int16_t kKnownAttributes =
-    kCodecMask | kLogAppendTimeBit | kTransactionalBit | kControlBit | kDeleteHorizonBit;
-
 bool AllZero(Bytes bytes) {
   if (bytes.empty()) return true;
   return bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;

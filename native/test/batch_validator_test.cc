@@ -322,6 +322,32 @@ TEST(BatchValidator, Row31TheLogAppendTimeBitIsTheBrokers) {
   EXPECT_EQ(CodeOf(batch, options), 0);  // as Kafka does
 }
 
+TEST(BatchValidator, AttributesWithoutAMeaning) {
+  for (int bit = 7; bit < 16; bit++) {
+    const Buffer batch =
+        Changed([bit](BatchHeader* header) { header->attributes = static_cast<int16_t>(1 << bit); });
+    ValidationOptions options = Options();
+    EXPECT_EQ(Validate(batch, options), BatchError::kUnknownAttributes) << bit;
+    options.strict = false;  // the log would refuse it as corrupt, which clients try again for ever
+    EXPECT_EQ(CodeOf(batch, options), 87) << bit;
+  }
+}
+
+TEST(BatchValidator, LinkedLz4BlocksAreForNoJavaClient) {
+  const Buffer records = RecordBytes({{}, {.offset_delta = 1}});
+  Buffer blocks;
+  test::AddLe(&blocks, records.size() | 0x80000000u, 4);
+  test::Add(&blocks, records);
+  const BatchHeader header = HeaderFor(2, Codec::kLz4);
+  EXPECT_EQ(Validate(BatchOf(header, test::Lz4Frame(blocks, 0x60))), BatchError::kOk);
+  const Buffer linked = BatchOf(header, test::Lz4Frame(blocks, 0x40));
+  EXPECT_EQ(Validate(linked), BatchError::kLinkedLz4Blocks);
+  EXPECT_EQ(CodeOf(linked), 87);
+  ValidationOptions options = Options();
+  options.strict = false;
+  EXPECT_EQ(CodeOf(linked, options), 0);  // not looked into
+}
+
 TEST(BatchValidator, Row32ACompactedTopicNeedsKeys) {
   ValidationOptions options = Options();
   options.compacted = true;

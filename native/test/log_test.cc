@@ -28,6 +28,21 @@ TEST_F(LogTest, ReadsBackWhatWasAppended) {
   ExpectSameBatch({3, 5, second}, found[1].bytes);
 }
 
+/// It lies outside the CRC and is the leader's to write: whatever a client has put there is in order.
+TEST_F(LogTest, WritesItsOwnLeaderEpochOverTheClients) {
+  auto engine = Open();
+  auto log = OpenLog(*engine);
+  auto batch = MakeBatch(1, 100, 1);
+  for (const int32_t epoch : {-1, -2, INT32_MIN, INT32_MAX}) {
+    StoreI32(batch.data() + kPartitionLeaderEpochPosition, epoch);
+    ASSERT_EQ(Append(*log, batch, 4).error, AppendError::kNone) << epoch;
+  }
+  EXPECT_EQ(log->LatestEpoch(), 4);
+  std::vector<ModelBatch> found;
+  ASSERT_TRUE(ReadAll(*log, 0, log->log_end(), &found).ok());
+  EXPECT_EQ(found.size(), 4u);
+}
+
 TEST_F(LogTest, IsThereAgainAfterACleanStop) {
   const auto batch = MakeBatch(3, 100, 1);
   {

@@ -10,6 +10,7 @@ import { Report } from './lib/report.mjs'
 import { adopt } from './scenarios/adopt.mjs'
 import { cross } from './scenarios/cross.mjs'
 import { dumpSegments } from './scenarios/dump.mjs'
+import { frames } from './scenarios/frames.mjs'
 import { group } from './scenarios/group.mjs'
 import { lines } from './scenarios/lines.mjs'
 import { matrix } from './scenarios/matrix.mjs'
@@ -20,7 +21,7 @@ const usage = `usage: run.sh [--broker varve|kafka] [--bootstrap HOST:PORT] [--c
   --broker     what to start over a fresh data folder (varve); kafka checks the programs themselves
   --bootstrap  a broker that runs already, of whatever kind; sections that restart the broker are left out
   --client     only these clients: ${clientNames.join(' ')}
-  --only       only these sections: matrix cross lines tools group restart dump adopt (cross runs matrix first)
+  --only       only these sections: matrix cross lines tools group frames restart dump adopt (cross runs matrix first)
   --minutes    cases that would begin later than this fail without running (20)
   --keep       leave the data folder, also after success`
 
@@ -76,6 +77,7 @@ if (await report.case(`${broker.kind} starts`, () => broker.start())) {
   if (wants('tools')) await tools(context)
   if (wants('group')) await group(context)
   if (broker.kind !== 'foreign') {
+    if (wants('frames')) await frames(context)
     if (wants('restart')) await restart(context)
     report.section('broker')
     const stopped = await report.case(`${broker.kind} stops cleanly`, () => broker.stop())
