@@ -56,6 +56,7 @@ void LogHandle::Register(Napi::Env env, EnvState& state) {
       Class::Method_<&LogHandle::Copied>("copied"),
       Class::Method_<&LogHandle::Window>("window"),
       Class::Method_<&LogHandle::LatestEpoch>("latestEpoch"),
+      Class::Method_<&LogHandle::LargestProducerId>("largestProducerId"),
       Class::Method_<&LogHandle::OffsetForTimestamp>("offsetForTimestamp"),
       Class::Method_<&LogHandle::Flush>("flush"),
       Class::Method_<&LogHandle::AdvanceStartOffset>("advanceStartOffset"),
@@ -205,6 +206,12 @@ Napi::Value LogHandle::Copied(const Napi::CallbackInfo& info) {
 Napi::Value LogHandle::Window(const Napi::CallbackInfo& info) {
   if (!Live(info.Env())) return info.Env().Undefined();
   return state_->windows.Get(info.Env(), static_cast<uint32_t>(Int(info[0])));
+}
+
+Napi::Value LogHandle::LargestProducerId(const Napi::CallbackInfo& info) {
+  if (!Live(info.Env())) return info.Env().Undefined();
+  std::lock_guard lock(log_->append_mutex());
+  return Napi::Number::New(info.Env(), static_cast<double>(log_->LargestProducerId()));
 }
 
 Napi::Value LogHandle::LatestEpoch(const Napi::CallbackInfo& info) {

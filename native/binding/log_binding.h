@@ -34,6 +34,7 @@ class LogHandle {
   Napi::Value Copied(const Napi::CallbackInfo& info);
   Napi::Value Window(const Napi::CallbackInfo& info);
   Napi::Value LatestEpoch(const Napi::CallbackInfo& info);
+  Napi::Value LargestProducerId(const Napi::CallbackInfo& info);
   Napi::Value OffsetForTimestamp(const Napi::CallbackInfo& info);
   Napi::Value Flush(const Napi::CallbackInfo& info);
   Napi::Value AdvanceStartOffset(const Napi::CallbackInfo& info);

@@ -192,6 +192,8 @@ class Log {
   virtual Status Roll(int64_t now_ms) = 0;
   /// The high watermark as the partition knows it: first_unstable_offset() and retention depend on it.
   virtual void SetHighWatermark(int64_t high_watermark) = 0;
+  /// Of the idempotent producers that are remembered; -1: none.
+  virtual int64_t LargestProducerId() const = 0;
 
   // --- reading; any thread --------------------------------------------------------------------------------------------
   /// From the batch that holds `offset` up to `bound` (a high watermark, LSO, durable or log end). kOutOfRange outside
@@ -214,6 +216,14 @@ class Log {
   /// Asks for everything appended so far to become durable; `done` runs on an Executor's thread. Requests of one
   /// moment share one fdatasync.
   virtual void Flush(std::function<void(Status)> done) = 0;
+
+  // --- compaction's seam; any thread, append_mutex() not held ----------------------------------------------------------
+  /// Puts `batches` (whole, in order, base offsets and epochs as they are to be) in the place of the closed segments from the
+  /// one at `first_base_offset` up to the one that begins at `end_offset`. Holes only with cleanup_compact. Readers keep what
+  /// they hold. After a crash the log has the old segments, or the new one and those of the old that lie wholly behind its last
+  /// batch. kInvalid, with nothing changed: not closed, durable and below the high watermark, or changed meanwhile. kCorrupt: an
+  /// old segment is damaged, and stays.
+  virtual Status ReplaceSegments(int64_t first_base_offset, int64_t end_offset, Bytes batches) = 0;
 
   virtual void SetConfig(const LogConfig& config) = 0;
   /// At most one: the last one set.

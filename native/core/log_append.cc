@@ -137,7 +137,7 @@ bool LogImpl::MustRoll(Segment& active, uint64_t bytes, int64_t last_offset, int
   // Kafka's LogSegment.timeWaitedForRoll: by the batches' own timestamps where they have them.
   const int64_t first_timestamp = active.FirstBatchTimestamp();
   const int64_t waited_ms =
-      first_timestamp >= 0 ? max_timestamp - first_timestamp : now_ms - active.created_ms();
+      first_timestamp >= 0 ? max_timestamp - first_timestamp : active.AgeMs(now_ms);
   return waited_ms > config_.segment_ms - roll_jitter_ms_;
 }
 
@@ -169,6 +169,12 @@ void LogImpl::SetHighWatermark(int64_t high_watermark) {
   if (producers_.FirstUnstableOffset() < 0) return;
   producers_.OnHighWatermark(high_watermark);
   UpdateFirstUnstable();
+}
+
+int64_t LogImpl::LargestProducerId() const {
+  int64_t largest = -1;
+  for (const ProducerEntry& entry : producers_.entries()) largest = std::max(largest, entry.producer_id);
+  return largest;
 }
 
 Status LogImpl::AssignEpoch(int32_t leader_epoch) {

@@ -3,10 +3,11 @@
 //   log_append.cc       appending, rolling, epochs, first unstable offset
 //   log_read.cc         reading and lookups
 //   log_durability.cc   syncing, sealing, checkpoints, clean stop
-//   log_truncate.cc     truncation, log start, retention, deletion, compaction's seam
+//   log_truncate.cc     truncation, log start, retention, deletion
+//   log_replace.cc      compaction's seam
 //   log_loader.{h,cc}   what is found on disk when it is opened
 //
-// Locks, in order: append_mutex_ (of Log) > files_mutex_ > sync_mutex_ > flush_mutex_ > listener_mutex_.
+// Locks, in order: replace_mutex_ > append_mutex_ (of Log) > files_mutex_ > sync_mutex_ > flush_mutex_ > listener_mutex_.
 // Below them the ones inside Segment, EpochCache, MappedBudget and LogDirectory, which call nothing that
 // locks upwards. Callbacks run with none held.
 #pragma once
@@ -62,6 +63,7 @@ class LogImpl final : public Log,
   Status AdvanceLogStartOffset(int64_t offset) override;
   Status Roll(int64_t now_ms) override;
   void SetHighWatermark(int64_t high_watermark) override;
+  int64_t LargestProducerId() const override;
 
   Status Read(int64_t offset, const LogPosition& bound, const ReadOptions& options, LogSlice* out) override;
   Result<LogPosition> PositionOf(int64_t offset) override;
@@ -73,6 +75,7 @@ class LogImpl final : public Log,
   Status CollectAborted(int64_t from, int64_t up_to, std::vector<AbortedTransaction>* out) override;
 
   void Flush(std::function<void(Status)> done) override;
+  Status ReplaceSegments(int64_t first_base_offset, int64_t end_offset, Bytes batches) override;
   void SetConfig(const LogConfig& config) override;
   void SetListener(LogListener* listener) override;
   void RemoveListener(const LogListener* listener) override;
@@ -155,6 +158,12 @@ class LogImpl final : public Log,
   void RetireExpired(int64_t now_ms);
   void RetireBelowStart();
 
+  // log_replace.cc
+  struct Replacement;
+  Status CheckReplaced(const SegmentList& list, const Replacement& replacement) const;
+  Status WriteCleaned(const Replacement& replacement);
+  Status SwapFiles(const Replacement& replacement);
+
   // log_durability.cc
   Status SyncRound();
   Status SyncUpTo(const LogPosition& end);
@@ -200,6 +209,8 @@ class LogImpl final : public Log,
   bool start_moved_ = false;     ///< since the last Maintain
   int64_t roll_jitter_ms_ = 0;
   bool appended_since_open_ = false;
+
+  std::mutex replace_mutex_;  ///< one ReplaceSegments at a time
 
   // --- files; files_mutex_ ---
   /// Serialises what changes files other than by appending: finishing, sealing, checkpointing, truncating,

@@ -74,6 +74,7 @@ class Loader {
   void LoadTopicId();
   bool EpochsHold(const std::vector<EpochEntry>& entries);
   Status RebuildEpochs();
+  Status KeepAborted(Segment& segment, const std::vector<AbortedTxn>& before);
   Status LoadProducers();
   std::shared_ptr<Segment> Found(size_t index, uint64_t size, int64_t next_offset, uint32_t trusted_from) {
     return Segment::Found(request_.site, files_[index].base_offset, static_cast<uint32_t>(size), next_offset,
@@ -136,7 +137,12 @@ Status Loader::CompleteSwaps(std::vector<std::string>* names, int64_t min_cleane
       swaps.push_back(*base);
       continue;
     }
-    // Indexes of a swap are rebuilt; a dropped swap goes as a whole.
+    // Of its indexes only that of aborted transactions can't be rebuilt from what compaction left.
+    const std::optional<int64_t> txn_base = ParseOffsetFileName(plain, kTxnIndexSuffix);
+    if (txn_base && *txn_base < min_cleaned &&
+        vfs_.Exists(PathOf(OffsetFileName(*txn_base, kLogSuffix) + std::string(kSwapSuffix))))
+      continue;
+    // A dropped swap goes as a whole.
     VARVE_TRY(vfs_.Remove(PathOf(name)));
   }
   if (swaps.empty()) {
@@ -160,8 +166,20 @@ Status Loader::CompleteSwaps(std::vector<std::string>* names, int64_t min_cleane
     }
     for (const std::string& name : *names) {
       const std::optional<int64_t> old = ParseOffsetFileName(name, kLogSuffix);
-      if (!old || *old < base || (*old >= scan.next_offset && *old != base)) continue;
+      if (!old || *old <= base || *old >= scan.next_offset) continue;
       VARVE_TRY(RemoveFiles(*old));
+    }
+    // Not the index of aborted transactions: without a swap of its own it is the new one already.
+    for (const std::string_view suffix : {kSealSuffix, kIndexSuffix, kTimeIndexSuffix, kLogSuffix}) {
+      const Status status = vfs_.Remove(PathOf(OffsetFileName(base, suffix)));
+      if (!status.ok() && status.code() != Code::kNotFound) return status;
+    }
+    // What the swap replaces must be gone for good when it has its name: the two would overlap.
+    VARVE_TRY(vfs_.SyncDirectory(request_.site->path));
+    const std::string aborted = PathOf(OffsetFileName(base, kTxnIndexSuffix));
+    if (vfs_.Exists(aborted + std::string(kSwapSuffix))) {
+      VARVE_TRY(vfs_.Rename(aborted + std::string(kSwapSuffix), aborted));
+      VARVE_TRY(vfs_.SyncDirectory(request_.site->path));
     }
     VARVE_TRY(vfs_.Rename(swap, PathOf(OffsetFileName(base, kLogSuffix))));
   }
@@ -659,6 +677,21 @@ Status Loader::LoadEpochs() {
 
 // --- producers ---
 
+/// Compaction takes markers away, and what they aborted may still be there: then the file knows more than the batches tell. It is
+/// believed where it has all that they tell, within the segment.
+Status Loader::KeepAborted(Segment& segment, const std::vector<AbortedTxn>& before) {
+  const Result<std::vector<AbortedTxn>> found = segment.AbortedTxns();
+  if (!found.ok()) return found.status();
+  auto aborted = std::make_shared<TxnIndex>(segment.base_offset());
+  for (const AbortedTxn& txn : before) {
+    if (txn.last_offset >= segment.next_offset() || !aborted->Append(txn).ok()) return Status::Ok();
+  }
+  for (const AbortedTxn& txn : *found) {
+    if (std::find(before.begin(), before.end(), txn) == before.end()) return Status::Ok();
+  }
+  return segment.ReplaceAborted(std::move(aborted));
+}
+
 Status Loader::LoadProducers() {
   std::vector<int64_t> bases;
   for (const SegmentFile& file : files_) bases.push_back(file.base_offset);
@@ -670,7 +703,9 @@ Status Loader::LoadProducers() {
   std::vector<Segment*> refound;
   for (Segment* segment : scanned_segments_) {
     if (!segment->HasAbortedFile()) continue;
+    const Result<std::vector<AbortedTxn>> before = segment->AbortedTxns();
     VARVE_TRY(RebuildAborted(loaded_.segments, *segment, loaded_.log_start, loaded_.end.offset, &snapshots_));
+    if (request_.config.cleanup_compact && before.ok()) VARVE_TRY(KeepAborted(*segment, *before));
     refound.push_back(segment);
   }
   const int64_t from = producers_.map_end_offset();

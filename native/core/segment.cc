@@ -79,7 +79,7 @@ Status CutFile(Vfs& vfs, const std::string& path, uint64_t size, bool durable) {
     // Whatever it says: the bytes are cut, and the disk can't be asked again.
     return synced.ok() ? synced : Status(Code::kIo, synced.message(), synced.system_errno());
   }
-  const std::string copy_path = path + std::string(kCleanedSuffix);
+  const std::string copy_path = path + ".tmp";
   {
     Result<std::shared_ptr<File>> from = vfs.Open(path, OpenMode::kRead);
     if (!from.ok()) return from.status();
@@ -744,6 +744,7 @@ void Segment::Commit(const BatchHeader& header, uint32_t position) {
 }
 
 void Segment::Publish(uint32_t size, int64_t now_ms) {
+  if (created_ms_ == 0) created_ms_ = now_ms;
   size_.store(size, std::memory_order_release);
   // What is written needs no page faulted in ahead: the call makes it, without zeroing it first.
   if (stored_by_mapping_) appending_space_->Advance(size, now_ms, site_->context->executor());
@@ -931,6 +932,17 @@ Status Segment::RefeedTimestamps() {
   std::lock_guard<std::mutex> lock(timestamps_mutex_);
   timestamps_ = largest;
   return Status::Ok();
+}
+
+void Segment::Retire() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  retired_ = true;
+}
+
+Result<std::vector<AbortedTxn>> Segment::AbortedTxns() {
+  Result<std::shared_ptr<TxnIndex>> aborted = Aborted();
+  if (!aborted.ok()) return aborted.status();
+  return (*aborted)->Entries();
 }
 
 Status Segment::MarkDeleted() {

@@ -150,8 +150,7 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   /// Bytes the file may take; a batch beyond them needs another segment.
   uint32_t capacity() const { return capacity_; }
   void SetLimits(const LogConfig& config);
-  int64_t created_ms() const { return created_ms_; }
-  /// Since it was made, or since this was first asked of one that was found.
+  /// Since it was made; of one that was found, since it was first appended to or asked this.
   int64_t AgeMs(int64_t now_ms) {
     if (created_ms_ == 0) created_ms_ = now_ms;
     return now_ms - created_ms_;
@@ -205,6 +204,9 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   Result<std::shared_ptr<Segment>> Truncate(uint32_t size, int64_t next_offset, const LogConfig& config,
                                             Status* status);
 
+  /// The files of its names are about to be another segment's: what is mapped stays, nothing more is.
+  void Retire();
+  Result<std::vector<AbortedTxn>> AbortedTxns();
   /// Renames all files to `.deleted`; readers keep what they hold.
   Status MarkDeleted();
   /// Removes the renamed files.

@@ -85,7 +85,14 @@ export class Broker implements BrokerServices {
       const generation = await nextGeneration(store)
       broker = new Broker(options, { engine, plane, store, clusterId, generation })
       broker.topics.open()
-      await importLogs(engine, broker.topics, broker.log, new Set([METADATA_LOG, KRAFT_METADATA_LOG]), generation === 0)
+      await importLogs(
+        engine,
+        broker.topics,
+        broker.producerIds,
+        broker.log,
+        new Set([METADATA_LOG, KRAFT_METADATA_LOG]),
+        generation === 0,
+      )
       broker.groups.start()
       for (const address of options.listen) await broker.listeners.listen(address)
       return broker

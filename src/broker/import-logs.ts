@@ -4,11 +4,16 @@
 // a log that the metadata doesn't know is what was left of a deleted topic: never served, removed when its name is used again.
 import type { Logger } from 'pino'
 import type { NativeEngine } from '../storage/native.ts'
+import type { ProducerIds } from './producer-ids.ts'
 import type { Topics } from './topics.ts'
+
+// Producers that were given an id and wrote nothing that is still there may come back with it.
+const PRODUCER_IDS_SKIPPED = 1_000_000
 
 export async function importLogs(
   engine: NativeEngine,
   topics: Topics,
+  producerIds: ProducerIds,
   log: Logger,
   notTopics: ReadonlySet<string>,
   firstStart: boolean,
@@ -19,6 +24,11 @@ export async function importLogs(
     const partitions = unknown.get(topic)
     if (partitions === undefined) unknown.set(topic, [partition])
     else partitions.push(partition)
+  }
+  if (firstStart && unknown.size > 0) {
+    // An id given twice would make the log take a new producer's batches for those of an old one that it has already.
+    const largest = engine.logs().map((at) => engine.findLog(at.topic, at.partition)?.largestProducerId() ?? -1)
+    await producerIds.skipTo(largest.reduce((a, b) => Math.max(a, b), 0) + PRODUCER_IDS_SKIPPED)
   }
   for (const [name, partitions] of unknown) {
     if (!firstStart) {

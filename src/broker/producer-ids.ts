@@ -26,6 +26,13 @@ export class ProducerIds {
     return this.#next++
   }
 
+  /** No id up to `largest` is given out from now on: others gave those. Before the first next(). */
+  async skipTo(largest: number): Promise<void> {
+    const first = (BigInt(largest) / BLOCK + 1n) * BLOCK
+    const entry = this.#store.get(KEY)
+    if (BigInt(entry?.value ?? '0') < first) await this.#store.txn([], [{ put: KEY, value: String(first) }])
+  }
+
   async #reserve(): Promise<void> {
     for (;;) {
       const entry = this.#store.get(KEY)

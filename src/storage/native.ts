@@ -105,6 +105,8 @@ export interface NativeLog {
   window(windowId: number): ArrayBuffer
   /** The largest leader epoch that the log has seen, -1: none. */
   latestEpoch(): number
+  /** -1: no idempotent producer is remembered. */
+  largestProducerId(): number
   /** Offset of the first record at or after a timestamp, -1: none. */
   offsetForTimestamp(timestampMs: number): number
   /** Resolves when everything appended so far is on stable storage. */
