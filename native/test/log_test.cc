@@ -150,7 +150,7 @@ TEST_F(LogTest, WritesNoMoreAfterATruncationThatTheDiskHadNoRoomFor) {
   LogSlice held;
   ASSERT_TRUE(log->Read(0, log->log_end(), {}, &held).ok());
   vfs_->SetFault([](MemoryVfs::Call call, const std::string& path) {
-    return call == MemoryVfs::Call::kWrite && path.ends_with(".cleaned") ? Status(Code::kNoSpace, "full")
+    return call == MemoryVfs::Call::kWrite && path.ends_with(".log.tmp") ? Status(Code::kNoSpace, "full")
                                                                          : Status::Ok();
   });
   {
