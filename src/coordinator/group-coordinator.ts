@@ -294,7 +294,8 @@ export class GroupCoordinator {
   async offsetFetch({ apiVersion }: GroupRequestContext, request: OffsetFetchRequest): Promise<OffsetFetchResponse> {
     const { requireStable } = request
     if (apiVersion >= 8) {
-      const groups = await Promise.all(request.groups.map((group) => this.#fetch(group, requireStable)))
+      const asked = request.groups.filter(isFirst())
+      const groups = await Promise.all(asked.map((group) => this.#fetch(group, requireStable)))
       return { throttleTimeMs: 0, topics: [], errorCode: ErrorCode.NONE, groups }
     }
     const { topics, errorCode } = await this.#fetch(request, requireStable)
@@ -373,7 +374,9 @@ export class GroupCoordinator {
   }
 
   describeGroups({ apiVersion }: GroupRequestContext, request: DescribeGroupsRequest): DescribeGroupsResponse {
-    return { throttleTimeMs: 0, groups: request.groups.map((groupId) => this.#describe(groupId, apiVersion)) }
+    // Each once: a short request must not make an answer of any size.
+    const asked = [...new Set(request.groups)]
+    return { throttleTimeMs: 0, groups: asked.map((groupId) => this.#describe(groupId, apiVersion)) }
   }
 
   #describe(groupId: string, apiVersion: number): DescribedGroup {
@@ -473,6 +476,12 @@ function committedBy(
     commitTimestampMs: nowMs,
     expireTimestampMs: request.retentionTimeMs < 0 ? -1 : nowMs + request.retentionTimeMs,
   }
+}
+
+/** False for a group that was asked for everything before: a short request must not make an answer of any size. */
+function isFirst(): (group: OffsetFetchRequestGroup) => boolean {
+  const seen = new Set<string>()
+  return ({ groupId, topics }) => topics !== null || seen.size < seen.add(groupId).size
 }
 
 function isBeingWritten(offsets: GroupOffsets, topics: OffsetFetchRequestGroup['topics']): boolean {

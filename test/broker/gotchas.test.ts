@@ -10,12 +10,14 @@ import {
   DeleteTopics,
   DescribeCluster,
   DescribeConfigs,
+  DescribeGroups,
   Fetch,
   FindCoordinator,
   InitProducerId,
   JoinGroup,
   ListOffsets,
   Metadata,
+  OffsetFetch,
   OffsetForLeaderEpoch,
   Produce,
 } from '../../src/protocol/apis/index.ts'
@@ -71,6 +73,30 @@ async function fetch(
   })
   return { response, partition: response.responses[0]!.partitions[0]! }
 }
+
+describe('a request that names one thing many times', () => {
+  it('is answered once for each, so that its answer does not outgrow the broker', async () => {
+    const many = <T>(one: T): T[] => Array.from({ length: 1000 }, () => one)
+    const { topics } = await client.request(Metadata, 9, { topics: many({ name: 'three' }) })
+    expect(topics).toHaveLength(1)
+    const resources = many({ resourceType: 2, resourceName: 'one', configurationKeys: null })
+    expect((await client.request(DescribeConfigs, 4, { resources })).results).toHaveLength(1)
+    await client.request(FindCoordinator, 4, { keyType: 0, coordinatorKeys: ['many'] })
+    expect((await client.request(DescribeGroups, 5, { groups: many('many') })).groups).toHaveLength(1)
+    const everything = many({ groupId: 'many', topics: null })
+    expect((await client.request(OffsetFetch, 8, { groups: everything })).groups).toHaveLength(1)
+  })
+})
+
+describe('Metadata before version 12', () => {
+  it('takes no topic ids: INVALID_REQUEST', async () => {
+    const topicId = 'AAAAAAAAAAAAAAAAAAAABQ'
+    for (const topic of [{ name: null }, { name: 'one', topicId }]) {
+      const { brokers, topics } = await client.request(Metadata, 10, { topics: [topic] })
+      expect([brokers.length, topics![0]!.errorCode]).toEqual([0, 42])
+    }
+  })
+})
 
 describe('ApiVersions', () => {
   it('answers with header 0 in every version: no tag buffer behind the correlation id', async () => {
@@ -347,6 +373,8 @@ describe('groups and producers', () => {
       ids.add(producerId)
     }
     expect(ids.size).toBe(1500)
+    const half = { transactionalId: null, transactionTimeoutMs: 0, producerId: 7n }
+    expect(await client.request(InitProducerId, 3, half)).toMatchObject({ errorCode: 42, producerEpoch: -1 })
   })
 
   it('ids do not repeat over restarts, clean or not', async () => {

@@ -8,7 +8,6 @@ import { kafkaErrorOf } from '../../partition/local-partition.ts'
 import type { ResponseInit } from '../../protocol/api.ts'
 import { DeleteTopics } from '../../protocol/apis/index.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
-import type { BrokerServices } from '../broker-services.ts'
 import { defineHandler } from '../handler.ts'
 import { duplicates } from './duplicates.ts'
 
@@ -30,7 +29,7 @@ export const deleteTopics = defineHandler<typeof DeleteTopics>({
         if (one.resolved === undefined) throw new KafkaError('UNKNOWN_TOPIC_ID')
         if (twice.has(one.resolved)) throw new KafkaError('INVALID_REQUEST', 'The topic was named more than once.')
         const id = broker.topics.get(one.resolved)?.id ?? topicId
-        await remove(broker, one.resolved)
+        await broker.topics.delete(one.resolved)
         answers.push({ name: one.resolved, topicId: id, errorCode: 0 })
       } catch (error) {
         const failure = kafkaErrorOf(error)
@@ -51,7 +50,3 @@ export const deleteTopics = defineHandler<typeof DeleteTopics>({
     ],
   }),
 })
-
-async function remove(broker: BrokerServices, name: string): Promise<void> {
-  await broker.topics.delete(name)
-}

@@ -2,7 +2,7 @@
 // DescribeConfigs (32), versions 1-4.
 // Behaviour: topics and this broker, from the config tables; values with the place that each comes from, synonyms and documentation on
 // request. An unknown topic is UNKNOWN_TOPIC_OR_PARTITION, another broker's id or another kind of resource
-// INVALID_REQUEST (Kafka then fails the other resources of the request too).
+// INVALID_REQUEST (Kafka then fails the other resources of the request too). A resource named twice is answered once.
 //   3 types and documentation (KIP-569) · 4 flexible
 import { KafkaError } from '../../errors.ts'
 import { kafkaErrorOf } from '../../partition/local-partition.ts'
@@ -18,8 +18,10 @@ const BROKER = 4
 export const describeConfigs = defineHandler<typeof DescribeConfigs>({
   api: DescribeConfigs,
   handle({ broker }, request) {
+    // Each once: a short request must not make an answer of any size.
+    const asked = new Map(request.resources.map((one) => [`${one.resourceType}/${one.resourceName}`, one]))
     return {
-      results: request.resources.map(({ resourceType, resourceName, configurationKeys }) => {
+      results: [...asked.values()].map(({ resourceType, resourceName, configurationKeys }) => {
         try {
           // Kafka takes no keys for all keys, too.
           const wanted = configurationKeys?.length ? new Set(configurationKeys) : null

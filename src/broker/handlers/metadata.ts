@@ -2,7 +2,7 @@
 // Metadata (3), versions 0-13.
 // Behaviour: this broker, named by the address that the client connected to unless advertised.listeners says otherwise; all topics,
 // or those asked for by name or (12+) by id. An unknown topic is made when the request and auto.create.topics.enable allow it and
-// answered whole at once. Authorized operations are all of them, as without an authorizer in Kafka.
+// answered whole at once. A topic asked for twice is answered once. Authorized operations are all of them, as without an authorizer in Kafka.
 //   0 an empty list means all · 1 null means all · 4 allowAutoTopicCreation · 8 authorized operations · 10 topic ids
 //   12 topics by id · 13 an error for the whole request
 import { KafkaError } from '../../errors.ts'
@@ -27,11 +27,13 @@ export const metadata = defineHandler<typeof Metadata>({
     if (everything) {
       for (const topic of broker.topics.all()) answers.push(described(broker, topic))
     } else {
-      for (const { name, topicId } of request.topics!)
+      if (version < 12 && request.topics!.some(({ name, topicId }) => name === null || topicId !== ZERO_UUID))
+        throw new KafkaError('INVALID_REQUEST')
+      // Each once: a short request must not make an answer of any size.
+      const asked = new Map(request.topics!.map((topic) => [`${topic.topicId}/${topic.name}`, topic]))
+      for (const { name, topicId } of asked.values())
         answers.push(
-          name === null || (version >= 12 && topicId !== ZERO_UUID)
-            ? byId(broker, topicId, name)
-            : await byName(broker, name, mayCreate),
+          name === null || topicId !== ZERO_UUID ? byId(broker, topicId, name) : await byName(broker, name, mayCreate),
         )
     }
     if (request.includeTopicAuthorizedOperations)
