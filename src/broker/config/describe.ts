@@ -32,11 +32,33 @@ const CONFIG_TYPES: Readonly<Record<ConfigType, number>> = {
 export function describeTopicConfigs(
   broker: BrokerConfig,
   overrides: Readonly<Record<string, string>>,
-): DescribedConfig[] {
+): readonly DescribedConfig[] {
+  const inherited = inheritedTopicConfigs(broker)
+  if (Object.keys(overrides).length === 0) return inherited
   const config = new TopicConfig(broker, overrides)
   return topicConfigs
     .filter(({ name, internal }) => !internal || Object.hasOwn(overrides, name))
-    .map((definition) => described(definition, config.effective(definition.name), false))
+    .map((definition) =>
+      Object.hasOwn(overrides, definition.name)
+        ? described(definition, config.effective(definition.name), false)
+        : inherited.find(({ name }) => name === definition.name)!,
+    )
+}
+
+// Tools ask for the configs of every topic at once, and all but a few are what the broker says.
+const inheritedByBroker = new WeakMap<BrokerConfig, readonly DescribedConfig[]>()
+
+/** What a topic without configs of its own has. The broker's do not change while it runs. */
+function inheritedTopicConfigs(broker: BrokerConfig): readonly DescribedConfig[] {
+  let inherited = inheritedByBroker.get(broker)
+  if (inherited === undefined) {
+    const config = new TopicConfig(broker, {})
+    inherited = topicConfigs
+      .filter(({ internal }) => !internal)
+      .map((definition) => described(definition, config.effective(definition.name), false))
+    inheritedByBroker.set(broker, inherited)
+  }
+  return inherited
 }
 
 export function describeBrokerConfigs(broker: BrokerConfig): DescribedConfig[] {

@@ -51,7 +51,7 @@ export const describeConfigs = defineHandler<typeof DescribeConfigs>({
   }),
 })
 
-function configsOf(broker: BrokerServices, resourceType: number, resourceName: string): DescribedConfig[] {
+function configsOf(broker: BrokerServices, resourceType: number, resourceName: string): readonly DescribedConfig[] {
   switch (resourceType) {
     case TOPIC: {
       checkTopicName(resourceName)
