@@ -81,6 +81,8 @@ export class Topics {
   readonly #generation: number
   readonly #byName = new Map<string, Topic>()
   readonly #byId = new Map<string, Topic>()
+  /** Names by what they would be as metric names. */
+  readonly #byMetricName = new Map<string, string>()
   readonly #deletedListeners: Array<(name: string) => void> = []
   #watch: { cancel(): void } | undefined
   // Partitions that a full disk has no directory for yet, as topic to indexes. Other failures stay until a restart.
@@ -148,7 +150,8 @@ export class Topics {
     checkTopicName(topic.name)
     if (this.#byName.has(topic.name))
       throw new KafkaError('TOPIC_ALREADY_EXISTS', `Topic '${topic.name}' already exists.`)
-    const colliding = this.#collidingName(topic.name)
+    // `a.b` and `a_b` would share metric names: Kafka refuses the second.
+    const colliding = this.#byMetricName.get(metricName(topic.name))
     if (colliding !== undefined)
       throw new KafkaError(
         'INVALID_TOPIC_EXCEPTION',
@@ -276,6 +279,7 @@ export class Topics {
       partitions,
     }
     this.#byName.set(name, topic)
+    this.#byMetricName.set(metricName(name), name)
     this.#byId.set(record.id, topic)
   }
 
@@ -346,6 +350,7 @@ export class Topics {
     const topic = this.#byName.get(name)
     if (topic === undefined) return
     this.#byName.delete(name)
+    this.#byMetricName.delete(metricName(name))
     this.#byId.delete(topic.id)
     this.#withoutSpace.delete(name)
     this.#plane.removeTopic(name)
@@ -360,14 +365,6 @@ export class Topics {
       }
     })
     for (const listener of this.#deletedListeners) listener(name)
-  }
-
-  /** `a.b` and `a_b` would share metric names: Kafka refuses the second. */
-  #collidingName(name: string): string | undefined {
-    if (!/[._]/.test(name)) return undefined
-    const folded = name.replaceAll('.', '_')
-    for (const other of this.#byName.keys()) if (other.replaceAll('.', '_') === folded) return other
-    return undefined
   }
 
   #checkAssignments(topic: TopicToCreate): { partitionCount: number; replicationFactor: number } {
@@ -411,6 +408,10 @@ export class Topics {
           `The manual partition assignment includes broker ${brokerId}, but no such broker is registered.`,
         )
   }
+}
+
+function metricName(name: string): string {
+  return name.replaceAll('.', '_')
 }
 
 export function checkTopicName(name: string): void {
