@@ -4,7 +4,7 @@
 import type { Socket } from 'node:net'
 import type { DataPlane, PlaneConnection } from '../partition/data-plane.ts'
 import { ConnectionFlag, PIECE_NUMBERS } from '../storage/native.ts'
-import type { Clock } from '../util/seams.ts'
+import type { Clock, TimerHandle } from '../util/seams.ts'
 import type { BrokerServices } from './broker-services.ts'
 import { dispatch } from './dispatch.ts'
 import type { ClientContext } from './handler.ts'
@@ -13,6 +13,11 @@ const SCRATCH_BYTES = 256 * 1024
 // Below this a new scratch is taken: reply headers are small, and a copied slice has at most 4 KiB.
 const SCRATCH_REST_BYTES = 16 * 1024
 const PIECES_MAX = 64
+// What a socket is given at once: it tells what of it was read only when all of it was.
+const WRITE_BYTES_MAX = 1 << 20
+// As long may a peer leave what it is sent unread.
+const WRITE_DEADLINE_MS = 60_000
+const WRITE_CHECK_MS = 5000
 
 /** Bytes that replies are copied to; shared by all sockets, thrown away when used up: writes under way keep it alive. */
 class Scratch {
@@ -38,7 +43,11 @@ export class SocketTransport {
   readonly #client: ClientContext
   readonly #connection: PlaneConnection
   readonly #punts: Array<{ slot: number; frame: Buffer }> = []
+  /** Parts of answers that the socket has no room for yet. */
+  readonly #waiting: Uint8Array[] = []
+  #writeDeadline: TimerHandle | undefined
   #dispatching = false
+  #ending = false
   #draining = false
   #closed = false
 
@@ -58,6 +67,7 @@ export class SocketTransport {
     socket.on('close', () => {
       if (this.#closed) return
       this.#closed = true
+      this.#writeDeadline?.cancel()
       this.#plane.disconnect(this.#connection)
       onClosed()
     })
@@ -69,11 +79,6 @@ export class SocketTransport {
     if (!this.#closed) this.#socket.resume()
   }
 
-  /** Stops reading and closes once what is answered was sent. */
-  end(): void {
-    if (!this.#closed) this.#socket.destroySoon()
-  }
-
   destroy(): void {
     this.#socket.destroy()
   }
@@ -81,23 +86,26 @@ export class SocketTransport {
   /** True while a request is answered or its answer is not sent. */
   get busy(): boolean {
     if (this.#closed) return false
-    return this.#dispatching || this.#socket.writableLength > 0 || this.#connection.native.busy()
+    return (
+      this.#dispatching || this.#waiting.length > 0 || this.#socket.writableLength > 0 || this.#connection.native.busy()
+    )
   }
 
   #receive(chunk: Buffer): void {
-    if (this.#closed || this.#draining) return
+    if (this.#closed || this.#draining || this.#ending) return
     this.#service(this.#connection.native.receive(chunk, this.#clock.monoMs(), this.#clock.wallMs()))
     this.#plane.rearmSoon()
   }
 
   #service(flags: number): void {
     if (flags & ConnectionFlag.hasPunts) this.#takePunts()
-    const after = flags & ConnectionFlag.hasOutput ? this.#pump() : flags
+    const after = flags & ConnectionFlag.hasOutput || this.#waiting.length > 0 ? this.#pump() : flags
     if (this.#closed) return
-    if (after & ConnectionFlag.mustClose) {
-      const reason = this.#connection.native.closeReason()
-      this.#broker.log.info({ client: this.#client.host, reason }, 'connection closed')
-      this.#socket.destroySoon()
+    this.#watchWrites()
+    if (after & ConnectionFlag.mustClose) this.#end(this.#connection.native.closeReason())
+    if (this.#ending) {
+      // What was answered before goes out.
+      if (!(after & ConnectionFlag.hasOutput) && this.#waiting.length === 0) this.#socket.destroySoon()
       return
     }
     if (this.#draining) return
@@ -109,6 +117,7 @@ export class SocketTransport {
   #pump(): number {
     const socket = this.#socket
     const native = this.#connection.native
+    this.#writeWaiting()
     while (!socket.writableNeedDrain && !this.#closed) {
       scratch.ensureRoom()
       const count = native.output(scratch.bytes, scratch.used, pieces, this.#clock.monoMs(), this.#clock.wallMs())
@@ -120,14 +129,52 @@ export class SocketTransport {
         const end = start + pieces[i + 2]!
         if (windowId === 0) {
           scratch.used = end
-          socket.write(scratch.bytes.subarray(start, end))
+          this.#write(scratch.bytes.subarray(start, end))
         } else {
-          socket.write(this.#plane.window(windowId).subarray(start, end))
+          this.#write(this.#plane.window(windowId).subarray(start, end))
         }
       }
       if (count > 1) socket.uncork()
+      this.#writeWaiting()
     }
     return this.#closed ? 0 : native.flags()
+  }
+
+  #write(bytes: Uint8Array): void {
+    if (this.#waiting.length === 0 && bytes.length <= WRITE_BYTES_MAX) this.#socket.write(bytes)
+    else this.#waiting.push(bytes)
+  }
+
+  #writeWaiting(): void {
+    while (this.#waiting.length > 0 && !this.#socket.writableNeedDrain) {
+      const bytes = this.#waiting[0]!
+      if (bytes.length > WRITE_BYTES_MAX) this.#waiting[0] = bytes.subarray(WRITE_BYTES_MAX)
+      else this.#waiting.shift()
+      this.#socket.write(bytes.subarray(0, WRITE_BYTES_MAX))
+    }
+  }
+
+  /** While the socket holds something: a peer that takes nothing of it for WRITE_DEADLINE_MS is let go. */
+  #watchWrites(takenBefore = -1, stalledMs = 0): void {
+    const socket = this.#socket
+    if (this.#writeDeadline !== undefined || socket.writableLength === 0) return
+    const taken = socket.bytesWritten - socket.writableLength
+    if (taken !== takenBefore) stalledMs = 0
+    if (stalledMs < WRITE_DEADLINE_MS) {
+      this.#writeDeadline = this.#broker.seams.timers.after(WRITE_CHECK_MS, () => {
+        this.#writeDeadline = undefined
+        this.#watchWrites(taken, stalledMs + WRITE_CHECK_MS)
+      })
+      return
+    }
+    this.#end('the peer reads no responses')
+    socket.destroy()
+  }
+
+  #end(reason: string): void {
+    if (this.#ending) return
+    this.#ending = true
+    this.#broker.log.info({ client: this.#client.host, reason }, 'connection closed')
   }
 
   #takePunts(): void {
@@ -156,8 +203,8 @@ export class SocketTransport {
       const monoMs = this.#clock.monoMs()
       const wallMs = this.#clock.wallMs()
       if (reply.kind === 'close') {
-        this.#broker.log.info({ client: this.#client.host, reason: reply.reason }, 'connection closed')
-        this.#socket.destroySoon()
+        this.#end(reply.reason)
+        this.#service(this.#connection.native.flags())
         break
       }
       const flags =
