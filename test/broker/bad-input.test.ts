@@ -36,6 +36,7 @@ beforeAll(async () => {
       'canary',
       { name: 'compacted', configs: { 'cleanup.policy': 'compact' } },
       { name: 't.x' },
+      { name: 'lonely', configs: { 'min.insync.replicas': '2' } },
       { name: 'small', configs: { 'max.message.bytes': '1000' } },
       { name: 'tiny-segments', configs: { 'segment.bytes': '1048576', 'max.message.bytes': '4000000' } },
     ],
@@ -318,6 +319,7 @@ describe('names', () => {
         forgottenTopicsData: [],
       })
       expect(fetched.responses[0]!.partitions[0]!.errorCode).toBe(3)
+      expect((await produce(client, encodeBatch({ records: [record()] }), { topic: name })).errorCode).toBe(3)
     }),
   )
 
@@ -341,6 +343,13 @@ describe('names', () => {
       }
       expect(codes).toEqual([37, 37, 44, 38, 38])
       expect((await create(client, 'victim')).topics[0]!.errorCode).toBe(36)
+      const grow = async (count: number, name = 'victim') => {
+        const topics = [{ name, count, assignments: null }]
+        return (await client.request(CreatePartitions, 1, { topics, timeoutMs: 1, validateOnly: false })).results[0]!
+          .errorCode
+      }
+      expect([await grow(-5), await grow(0), await grow(1), await grow(1_000_000_000)]).toEqual([37, 37, 37, 44])
+      expect(await grow(2, 'no-such-topic')).toBe(3)
       const configs = [{ name: 'no.such.config', value: '1' }]
       const topics = [{ name: 'impossible', numPartitions: 1, replicationFactor: 1, assignments: [], configs }]
       expect((await client.request(CreateTopics, 4, { topics })).topics[0]!.errorCode).toBe(40)
@@ -604,6 +613,30 @@ describe('batches', () => {
     }),
   )
 
+  it('34 acks=all needs min.insync.replicas, acks=1 does not', () =>
+    withClient(async (client) => {
+      const batch = encodeBatch({ records: [record()] })
+      const before = await endOffset(client, 'lonely')
+      expect((await produce(client, batch, { topic: 'lonely' })).errorCode).toBe(19)
+      expect(await endOffset(client, 'lonely')).toBe(before)
+      expect((await produce(client, batch, { topic: 'lonely', acks: 1 })).errorCode).toBe(0)
+    }))
+
+  it('43 a client id opens no door to internal topics', () =>
+    withClient(async (client) => {
+      await client.request(FindCoordinator, 1, { key: 'g' })
+      for (const name of ['__consumer_offsets', '__transaction_state']) {
+        const body = {
+          acks: -1,
+          timeoutMs: 1000,
+          topicData: [{ name, partitionData: [{ index: 0, records: encodeBatch({ records: [record()] }) }] }],
+        }
+        client.write(Produce.encodeRequest(9, 1, '__admin_client', body))
+        const { responses } = await client.response(Produce, 9)
+        expect([3, 17]).toContain(responses[0]!.partitionResponses[0]!.errorCode)
+      }
+    }))
+
   it('24 refuses the bomb without the memory it asks for', () =>
     withClient(async (client) => {
       const before = process.memoryUsage().rss
@@ -733,6 +766,57 @@ describe('groups', () => {
       expect(await commit(memberId, generationId)).toBe(0)
       expect((await client.request(LeaveGroup, 1, { groupId: 'g45', memberId })).errorCode).toBe(0)
     }))
+
+  it('45 a static member that was replaced is fenced wherever it speaks', () =>
+    withClient(async (client) => {
+      await found(client, 'g45s')
+      const joinStatic = (memberId: string) =>
+        client.request(JoinGroup, 5, {
+          groupId: 'g45s',
+          sessionTimeoutMs: 10_000,
+          rebalanceTimeoutMs: 10_000,
+          memberId,
+          groupInstanceId: 'one',
+          protocolType: 'consumer',
+          protocols: [{ name: 'range', metadata: Buffer.from('m') }],
+        })
+      const first = await joinStatic('')
+      const old = {
+        groupId: 'g45s',
+        generationId: first.generationId,
+        memberId: first.memberId,
+        groupInstanceId: 'one',
+      }
+      const assignments = [{ memberId: first.memberId, assignment: Buffer.from('a') }]
+      expect((await client.request(SyncGroup, 3, { ...old, assignments })).errorCode).toBe(0)
+      const second = await joinStatic('')
+      expect(second.errorCode).toBe(0)
+      expect(second.memberId).not.toBe(first.memberId)
+      expect((await joinStatic(first.memberId)).errorCode).toBe(82)
+      expect((await client.request(Heartbeat, 3, old)).errorCode).toBe(82)
+      expect((await client.request(SyncGroup, 3, { ...old, assignments: [] })).errorCode).toBe(82)
+      const committed = await client.request(OffsetCommit, 7, {
+        ...old,
+        generationIdOrMemberEpoch: first.generationId,
+        topics: [{ name: 'victim', partitions: [{ partitionIndex: 0, committedOffset: 1, committedMetadata: '' }] }],
+      })
+      expect(committed.topics[0]!.partitions[0]!.errorCode).toBe(82)
+      const left = await client.request(LeaveGroup, 3, {
+        groupId: 'g45s',
+        members: [{ memberId: first.memberId, groupInstanceId: 'one' }],
+      })
+      expect(left.members[0]!.errorCode).toBe(82)
+    }))
+
+  it('48 a group takes group.max.size members and no more', async () => {
+    const small = await startBroker({ configs: { 'group.max.size': '1' } })
+    const client = await WireClient.connect(small.bootstrap)
+    await found(client, 'g48')
+    expect((await join(client, 'g48')).errorCode).toBe(0)
+    expect((await join(client, 'g48')).errorCode).toBe(81)
+    await client.close()
+    await small.stop()
+  })
 
   it('46 and 47 offsets, metadata and partitions of a commit', () =>
     withClient(async (client) => {

@@ -23,6 +23,7 @@ import {
 } from '../../src/protocol/apis/index.ts'
 import { batches, encodeBatch, records } from '../../src/protocol/record-batch.ts'
 import { type RunningBroker, startBroker } from '../../src/testing/index.ts'
+import { BrokerProcess } from '../util/broker-process.ts'
 import { WireClient } from '../util/wire-client.ts'
 
 let broker: RunningBroker
@@ -108,13 +109,30 @@ describe('ApiVersions', () => {
 
   it('advertises Produce from 0, every group API from 0, InitProducerId, and nothing that is not served', async () => {
     const { apiKeys } = await client.request(ApiVersions, 3, { clientSoftwareName: 'x', clientSoftwareVersion: '1' })
-    const range = new Map(apiKeys.map(({ apiKey, minVersion, maxVersion }) => [apiKey, [minVersion, maxVersion]]))
-    expect(range.get(0)).toEqual([0, 13])
-    expect(range.get(1)).toEqual([4, 18])
-    for (const key of [10, 11, 12, 13, 14]) expect(range.get(key)![0]).toBe(0)
-    expect(range.get(22)).toEqual([0, 5])
-    expect([...range.keys()].sort((a, b) => a - b)).toEqual([
-      0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 23, 32, 37, 42, 60,
+    const ranges = apiKeys.map(({ apiKey, minVersion, maxVersion }) => [apiKey, minVersion, maxVersion])
+    expect(ranges.sort(([a], [b]) => a! - b!)).toEqual([
+      [0, 0, 13],
+      [1, 4, 18],
+      [2, 1, 11],
+      [3, 0, 13],
+      [8, 2, 9],
+      [9, 1, 9],
+      [10, 0, 6],
+      [11, 0, 9],
+      [12, 0, 4],
+      [13, 0, 5],
+      [14, 0, 5],
+      [15, 0, 6],
+      [16, 0, 5],
+      [18, 0, 4],
+      [19, 2, 7],
+      [20, 1, 6],
+      [22, 0, 5],
+      [23, 2, 4],
+      [32, 1, 4],
+      [37, 0, 3],
+      [42, 0, 3],
+      [60, 0, 2],
     ])
   })
 
@@ -138,6 +156,18 @@ describe('Metadata', () => {
     const other = await WireClient.connect(`127.0.0.2:${port}`).catch(() => null)
     // Bound to 127.0.0.1 only.
     expect(other).toBe(null)
+  })
+
+  it('names to each client the address that this one connected to, on a listener for all', async () => {
+    const everywhere = await startBroker({ listen: '0.0.0.0:0' })
+    const port = Number(everywhere.bootstrap.split(':')[1])
+    for (const host of ['127.0.0.1', '127.0.0.2']) {
+      const its = await WireClient.connect(`${host}:${port}`)
+      expect((await its.request(Metadata, 9, { topics: [] })).brokers).toMatchObject([{ host, port }])
+      expect(await its.request(FindCoordinator, 3, { key: 'g', keyType: 0 })).toMatchObject({ host, port })
+      await its.close()
+    }
+    await everywhere.stop()
   })
 
   it('names the advertised address when there is one, also to coordinators and DescribeCluster', async () => {
@@ -348,7 +378,7 @@ describe('groups and producers', () => {
     expect((await join(3, 'old')).errorCode).toBe(0)
   })
 
-  it('a broker in memory waits for nobody at the first rebalance', async () => {
+  it('a broker in memory waits for nobody at the first rebalance, one with a directory for three seconds', async () => {
     const wanted = async (its: WireClient, nodeId: string) => {
       const { results } = await its.request(DescribeConfigs, 4, {
         resources: [{ resourceType: 4, resourceName: nodeId, configurationKeys: ['group.initial.rebalance.delay.ms'] }],
@@ -356,6 +386,17 @@ describe('groups and producers', () => {
       return results[0]!.configs[0]!.value
     }
     expect(await wanted(client, '1')).toBe('0')
+    const delayOf = async (...args: string[]): Promise<string | null> => {
+      const served = await BrokerProcess.start([...args, '--listen', '127.0.0.1:0', '--log-level', 'warn'])
+      const its = await WireClient.connect(served.bootstrap)
+      const value = await wanted(its, '1')
+      await its.close()
+      await served.stop()
+      return value
+    }
+    const dir = mkdtempSync(join(tmpdir(), 'varve-delay-'))
+    expect([await delayOf('--memory'), await delayOf('--data', dir)]).toEqual(['0', '3000'])
+    rmSync(dir, { recursive: true })
   })
 
   it('InitProducerId gives ids that never repeat, also to a producer that says 0/0', async () => {
