@@ -29,13 +29,13 @@ void Flusher::PostHelperLocked() {
   ++helpers_;
   // Weak: work that an executor never gets to must not keep the flusher.
   executor_->Post([weak = weak_from_this()] {
-    if (const std::shared_ptr<Flusher> self = weak.lock()) self->RunOne();
+    if (const std::shared_ptr<Flusher> self = weak.lock()) self->RunSome();
   });
 }
 
-void Flusher::RunOne() {
+void Flusher::RunSome() {
   std::unique_lock<std::mutex> lock(mutex_);
-  if (!stopped_ && !queue_.empty()) {
+  for (int turn = 0; turn < kTurnSyncsMax && !stopped_ && !queue_.empty(); ++turn) {
     const std::shared_ptr<FlushTarget> target = std::move(queue_.front());
     queue_.pop_front();
     target->queued_ = false;
@@ -55,7 +55,6 @@ void Flusher::RunOne() {
     }
   }
   --helpers_;
-  // One log per turn: other work of the executor (prefault, seals) gets its turn in between.
   if (!stopped_ && !queue_.empty()) PostHelperLocked();
   if (running_ == 0) idle_.notify_all();
 }

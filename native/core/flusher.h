@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Flusher: group commit for the logs of one directory. A log that has something to make durable is queued
-// once; helpers on the Executor take one log at a time and sync it, a few logs in parallel. What is appended
+// once; helpers on the Executor take one log at a time and sync it, a few logs in parallel, each a few times in a row. What is appended
 // while a sync is under way waits for the next one: that is the group. Owns no log and no file; a target's
 // SyncNow does the work.
 //
@@ -48,11 +48,14 @@ class Flusher : public std::enable_shared_from_this<Flusher> {
 
  private:
   static constexpr int kParallelMax = 4;
+  /// A busy log's next sync costs no hand-over to another thread; after a few, other work of the executor (prefault, seals)
+  /// gets its turn.
+  static constexpr int kTurnSyncsMax = 4;
 
   void EnqueueLocked(const std::shared_ptr<FlushTarget>& target);
   void PostHelperLocked();
   void ArmTimerLocked();
-  void RunOne();
+  void RunSome();
   void Tick();
 
   const std::shared_ptr<Executor> executor_;

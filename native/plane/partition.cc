@@ -293,6 +293,9 @@ void PartitionImpl::AdvanceHighWatermark(Completions* completions) {
 }
 
 void PartitionImpl::OnDurable(const LogPosition& end) {
+  // FlushDone of the same sync has mostly been here: the lock that appends hold is not asked for twice. Whoever leads an
+  // ISR of one and starts to later, in ApplyState, advances by itself.
+  if (end.offset <= high_watermark_.offset()) return;
   Completions completions;
   std::lock_guard lock(log_->append_mutex());
   AdvanceHighWatermark(&completions);
