@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One question: how much of its own CPU does a broker spend on a client's bytes? varve beside Apache Kafka, both warm, in interleaved
 // rounds; the load comes from a generator that encodes its batches once and skims the replies, so that the client costs least.
-//   node bench/broker.mjs --generator PROGRAM [--rounds 5] [--secs 3] [--flush os|commit] [--json FILE]
+//   node bench/broker.mjs --generator PROGRAM [--rounds 5] [--secs 3] [--flush os|commit] [--rows 1,2] [--json FILE]
+// With --flush commit a second Kafka runs beside the first, with log.flush.interval.messages=1: it syncs before it answers, as varve
+// does then, in the rows that produce. The first one answers from the page cache, as Kafka does out of the box.
 // PROGRAM takes -b HOST:PORT -pid PID -mode produce|fetch|pingpong -topic T -batch BYTES -record BYTES -inflight N -secs S -maxbytes B and
 // prints one JSON line with broker_cpu_s_per_GiB, broker_cpu_us_per_req, p50_ms, p99_ms, broker_anon_MiB, errors. Apache Kafka is
 // installed and started by test/compat/kafka.sh.
@@ -19,6 +21,7 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '5' },
     secs: { type: 'string', default: '3' },
     flush: { type: 'string', default: 'os' },
+    rows: { type: 'string' },
     json: { type: 'string' },
     'kafka-port': { type: 'string', default: '21790' },
   },
@@ -28,7 +31,15 @@ if (flags.generator === undefined) {
   process.exit(2)
 }
 
-const ROWS = [
+// Both brokers delete alike: what is measured is a log in its steady state.
+const RETENTION = [
+  'log.retention.bytes=2147483648',
+  'log.retention.check.interval.ms=5000',
+  'log.segment.delete.delay.ms=1000',
+]
+const SYNCING = 'Kafka, synced'
+
+const ALL_ROWS = [
   {
     name: 'produce 64 KiB',
     args: ['-mode', 'produce', '-batch', '65536', '-inflight', '8'],
@@ -68,6 +79,8 @@ const ROWS = [
   },
 ]
 
+const ROWS = flags.rows === undefined ? ALL_ROWS : flags.rows.split(',').map((number) => ALL_ROWS[Number(number) - 1])
+
 async function startVarve() {
   const dir = mkdtempSync(join(tmpdir(), 'varve-bench-broker-'))
   const startedMs = performance.now()
@@ -84,12 +97,7 @@ async function startVarve() {
       'error',
       '--set',
       `flush.mode=${flags.flush}`,
-      '--set',
-      'log.retention.bytes=2147483648',
-      '--set',
-      'log.retention.check.interval.ms=5000',
-      '--set',
-      'log.segment.delete.delay.ms=1000',
+      ...RETENTION.flatMap((config) => ['--set', config]),
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
@@ -112,15 +120,21 @@ async function startVarve() {
   }
 }
 
-function startKafka() {
+function startKafka(port, ...configs) {
   const dir = mkdtempSync(join(tmpdir(), 'varve-bench-kafka-'))
   const script = join(root, 'test/compat/kafka.sh')
   const startedMs = performance.now()
   const pid = Number(
-    execFileSync('bash', [script, 'start', dir, flags['kafka-port']], { encoding: 'utf8' }).trim().split('\n').at(-1),
+    execFileSync('bash', [script, 'start', dir, String(port)], {
+      encoding: 'utf8',
+      env: { ...process.env, KAFKA_EXTRA: [...RETENTION, ...configs].join('\n') },
+    })
+      .trim()
+      .split('\n')
+      .at(-1),
   )
   return {
-    bootstrap: `127.0.0.1:${flags['kafka-port']}`,
+    bootstrap: `127.0.0.1:${port}`,
     pid,
     readyMs: performance.now() - startedMs,
     stop: () => {
@@ -147,16 +161,19 @@ async function load(broker, args, secs) {
 
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 const raw = []
-const brokers = { varve: await startVarve(), 'Apache Kafka': await startKafka() }
+const kafkaPort = Number(flags['kafka-port'])
+const brokers = { varve: await startVarve(), 'Apache Kafka': startKafka(kafkaPort) }
+if (flags.flush === 'commit') brokers[SYNCING] = startKafka(kafkaPort + 2, 'log.flush.interval.messages=1')
+const runs = (name, row) => name !== SYNCING || !row.name.startsWith('fetch')
 try {
   for (const [name, broker] of Object.entries(brokers))
-    for (const row of ROWS) {
+    for (const row of ROWS.filter((one) => runs(name, one))) {
       process.stderr.write(`warming ${name}: ${row.name}\n`)
       await load(broker, row.args, 2)
     }
   for (let round = 0; round < Number(flags.rounds); round++)
     for (const row of ROWS)
-      for (const [name, broker] of Object.entries(brokers)) {
+      for (const [name, broker] of Object.entries(brokers).filter(([one]) => runs(one, row))) {
         process.stderr.write(`round ${round + 1}/${flags.rounds} ${name}: ${row.name}\n`)
         raw.push({ broker: name, row: row.name, ...(await load(broker, row.args, Number(flags.secs))) })
       }
@@ -168,18 +185,25 @@ const machine = `${cpus()[0].model}, ${cpus().length} CPUs, Linux ${release()}, 
 console.log(
   `${machine}; varve flush.mode=${flags.flush}; medians of ${flags.rounds} interleaved rounds of ${flags.secs} s\n`,
 )
-console.log('| what | unit | varve | Apache Kafka | ratio | p50 / p99 ms varve | Kafka |')
-console.log('|---|---|---|---|---|---|---|')
+const syncing = SYNCING in brokers
+console.log(
+  `| what | unit | varve | Apache Kafka | ratio |${syncing ? ' Kafka, synced | ratio |' : ''} p50 / p99 ms varve | Kafka |${syncing ? ' Kafka, synced |' : ''}`,
+)
+console.log(`|${'---|'.repeat(syncing ? 10 : 7)}`)
 for (const row of ROWS) {
   const of = (broker, field) =>
     median(raw.filter((one) => one.broker === broker && one.row === row.name).map((one) => one[field]))
   const ours = of('varve', row.unit)
   const theirs = of('Apache Kafka', row.unit)
-  const latency = (broker) => `${of(broker, 'p50_ms').toFixed(2)} / ${of(broker, 'p99_ms').toFixed(1)}`
+  const latency = (broker) =>
+    runs(broker, row) ? `${of(broker, 'p50_ms').toFixed(2)} / ${of(broker, 'p99_ms').toFixed(1)}` : ''
   const unit = row.unit === 'broker_cpu_s_per_GiB' ? 'CPU s/GiB' : 'CPU µs/request'
-  console.log(
-    `| ${row.name} | ${unit} | ${ours.toFixed(2)} | ${theirs.toFixed(2)} | ${(ours / theirs).toFixed(2)} | ${latency('varve')} | ${latency('Apache Kafka')} |`,
-  )
+  const synced = syncing && runs(SYNCING, row) ? of(SYNCING, row.unit) : undefined
+  const cells = [row.name, unit, ours.toFixed(2), theirs.toFixed(2), (ours / theirs).toFixed(2)]
+  if (syncing) cells.push(synced?.toFixed(2) ?? '', synced === undefined ? '' : (ours / synced).toFixed(2))
+  cells.push(latency('varve'), latency('Apache Kafka'))
+  if (syncing) cells.push(latency(SYNCING))
+  console.log(`| ${cells.join(' | ')} |`)
 }
 const anon = (broker) => Math.max(...raw.filter((one) => one.broker === broker).map((one) => one.broker_anon_MiB))
 for (const [name, broker] of Object.entries(brokers))
