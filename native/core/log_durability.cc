@@ -306,11 +306,23 @@ Status LogImpl::CloseCleanly() {
     if (status.ok() && !directory_->online()) status = Status(Code::kIo, directory_->failure());
   }
   CompleteFlushes(status.ok() ? Status(Code::kClosed, path() + " is closed") : status);
-  for (const DoomedSegment& doomed : doomed_) doomed.segment->RemoveDeleted();
+  for (const DoomedSegment& doomed : doomed_) {
+    doomed.segment->RemoveDeleted();
+    doomed.segment->Release();
+  }
   doomed_.clear();
-  for (const std::shared_ptr<Segment>& segment : list->all()) segment->DropMapping();
+  ReleaseSegments();
   checkpointed_end_ = log_end_.offset();
   return status;
+}
+
+/// A JavaScript handle may keep a closed log until it is collected; files it must not keep.
+void LogImpl::ReleaseSegments() {
+  for (const std::shared_ptr<Segment>& segment : segments_.Load()->all()) segment->Release();
+  std::lock_guard<std::mutex> files(files_mutex_);
+  for (const DoomedSegment& doomed : doomed_) doomed.segment->Release();
+  std::lock_guard<std::mutex> lock(pending_mutex_);
+  for (const std::shared_ptr<Segment>& segment : retired_) segment->Release();
 }
 
 void LogImpl::Abandon() {
@@ -320,7 +332,7 @@ void LogImpl::Abandon() {
   }
   gate_.Shut();
   CompleteFlushes(Status(Code::kClosed, path() + " was let go"));
-  for (const std::shared_ptr<Segment>& segment : segments_.Load()->all()) segment->DropMapping();
+  ReleaseSegments();
 }
 
 }  // namespace varve

@@ -172,6 +172,7 @@ class LogImpl final : public Log,
   void SealClosed();
   void WriteSealsLocked(bool also_active);
   Status StoreEpochs();
+  void ReleaseSegments();
   void CompleteFlushes(const Status& status);
   void TellDurable();
   /// Runs `call` on the listener with no lock held; RemoveListener waits for it.

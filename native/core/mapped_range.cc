@@ -49,6 +49,8 @@ Result<uint8_t*> MapRange(int fd, uint64_t position, uint64_t bytes, MapMode mod
 
 void UnmapRange(uint8_t* data, uint64_t bytes, uint64_t touched) {
   uint64_t left = RoundUp(bytes, PageBytes());
+  // munmap refuses an address within a page, and what it refuses would stay mapped for ever.
+  touched = RoundUp(touched, PageBytes());
   uint64_t piece = kUnmapBytes;
   while (left > 0) {
     uint64_t length = left <= 2 * kUnmapBytes ? left : std::min(piece, left);

@@ -13,7 +13,7 @@ constexpr uint64_t kStrideBytes = 256u << 10;
 
 AppendSpace::AppendSpace(std::shared_ptr<File> file, std::shared_ptr<Mapping> mapping, uint64_t allocated,
                          uint64_t capacity)
-    : file_(std::move(file)), mapping_(std::move(mapping)), capacity_(capacity), allocated_(allocated) {}
+    : capacity_(capacity), file_(std::move(file)), mapping_(std::move(mapping)), allocated_(allocated) {}
 
 Status AppendSpace::Reserve(uint64_t end) {
   if (end <= allocated()) return Status::Ok();
@@ -61,7 +61,10 @@ void AppendSpace::Advance(uint64_t end, int64_t now_ms, Executor& executor) {
   if (helper_posted_.exchange(true, std::memory_order_acq_rel)) return;
   // Where the helper starts; what lies before is being written by the appender itself.
   if (prefaulted_.load(std::memory_order_relaxed) < end) prefaulted_.store(end, std::memory_order_relaxed);
-  executor.Post([self = shared_from_this()] { self->RunAhead(); });
+  // Weak: what waits for its turn must not keep a mapping that everybody else let go of.
+  executor.Post([weak = weak_from_this()] {
+    if (const std::shared_ptr<AppendSpace> self = weak.lock()) self->RunAhead();
+  });
 }
 
 void AppendSpace::RunAhead() {
@@ -89,6 +92,13 @@ void AppendSpace::RunAhead() {
 void AppendSpace::Close() {
   std::lock_guard<std::mutex> lock(mutex_);
   closed_ = true;
+}
+
+void AppendSpace::Discard() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  closed_ = true;
+  file_.reset();
+  mapping_.reset();
 }
 
 }  // namespace varve

@@ -41,6 +41,8 @@ class AppendSpace : public std::enable_shared_from_this<AppendSpace> {
 
   /// No more helper work; waits for a piece under way. The space stays as it is.
   void Close();
+  /// Close, and lets go of the file and its mapping, whoever still holds this. Not with an append under way.
+  void Discard();
 
   uint64_t allocated() const { return allocated_.load(std::memory_order_acquire); }
 
@@ -52,11 +54,11 @@ class AppendSpace : public std::enable_shared_from_this<AppendSpace> {
   uint64_t WindowFor(uint64_t end, int64_t now_ms);
   void RunAhead();
 
-  const std::shared_ptr<File> file_;
-  const std::shared_ptr<Mapping> mapping_;
   const uint64_t capacity_;
 
-  std::mutex mutex_;  ///< guards the file's size, step_ and closed_
+  std::mutex mutex_;  ///< guards the file's size and what follows
+  std::shared_ptr<File> file_;
+  std::shared_ptr<Mapping> mapping_;
   uint64_t step_ = kFirstStepBytes;
   bool closed_ = false;
   std::atomic<uint64_t> allocated_;

@@ -136,7 +136,7 @@ Segment::Segment(std::shared_ptr<const LogSite> site, int64_t base_offset, uint3
 }
 
 Segment::~Segment() {
-  if (space_) space_->Close();
+  if (space_) space_->Discard();
 }
 
 std::shared_ptr<Segment> Segment::New(std::shared_ptr<const LogSite> site, int64_t base_offset,
@@ -246,6 +246,24 @@ void Segment::DropMapping() {
     if (!active_.load(std::memory_order_acquire)) view = std::move(view_);
   }
   if (space) space->Close();
+}
+
+void Segment::Release() {
+  std::shared_ptr<const MappedSegment> mapped;
+  std::shared_ptr<AppendSpace> space;
+  std::shared_ptr<File> file;
+  std::shared_ptr<File> txn_file;
+  View view;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    retired_ = true;
+    mapped = std::move(mapped_);
+    space = std::move(space_);
+    file = std::move(file_);
+    txn_file = std::move(txn_file_);
+    view = std::move(view_);
+  }
+  if (space) space->Discard();
 }
 
 Status Segment::CreateFile() {
@@ -643,7 +661,7 @@ Status Segment::Prepare(uint32_t bytes) {
     std::lock_guard<std::mutex> lock(mutex_);
     if (mapped_ && end > capacity_) {
       // Still empty, mapped for an append that failed, and segment.bytes was raised since.
-      if (space_) space_->Close();
+      if (space_) space_->Discard();
       space_.reset();
       mapped_.reset();
     }
@@ -790,7 +808,7 @@ Status Segment::Finish() {
     // From here on the segment may be made to let go of them.
     view = view_;
   }
-  if (space) space->Close();
+  if (space) space->Discard();
   if (file) {
     // Without a space, too: that may have gone with a mapping that was taken for another log's.
     const Result<uint64_t> size = file->Size();
@@ -893,7 +911,7 @@ Result<std::shared_ptr<Segment>> Segment::Truncate(uint32_t size, int64_t next_o
     mapped = std::move(mapped_);
     retired_ = true;
   }
-  if (space) space->Close();
+  if (space) space->Discard();
   space.reset();
   mapped.reset();
   *status = CutFile(site_->vfs(), PathOf(kLogSuffix), size, true);

@@ -130,6 +130,9 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
 
   bool TakeTouched() override { return touched_.exchange(false, std::memory_order_relaxed); }
   void DropMapping() override;
+  /// Lets go of all descriptors and mappings that are not pinned, for good: the log is closed, and who still has it can do
+  /// nothing with it. Not with an append under way.
+  void Release();
 
   // --- appending; the append lock ---
   /// This is the log's last segment, the one to append to. Before anybody reads it.
@@ -264,7 +267,7 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   std::shared_ptr<const MappedSegment> mapped_;
   std::shared_ptr<AppendSpace> space_;
   View view_;
-  bool retired_ = false;  ///< replaced by its next generation
+  bool retired_ = false;  ///< replaced by its next generation, or released
 
   // The appender's own.
   uint32_t capacity_;

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -595,6 +596,29 @@ TEST_F(DescriptorTest, FindsFilesAgainAfterTheirDirectoryWasRenamed) {
   EXPECT_EQ(ReadAt(*files[3], 0, 9), "3");
   files.clear();
   EXPECT_EQ(Open(), 0u);
+}
+
+TEST_F(DescriptorTest, UnmapsAllOfARangeWhosePagesEndWithinOne) {
+  auto vfs = MakePosixVfs();
+  const auto mapped = [&] {
+    std::ifstream maps("/proc/self/maps");
+    int count = 0;
+    for (std::string line; std::getline(maps, line);) count += line.ends_with(Path("a")) ? 1 : 0;
+    return count;
+  };
+  for (const uint64_t touched : {1u, 4096u, 100'001u, 20'000'001u}) {
+    for (const bool cut : {false, true}) {
+      auto file = MustOpen(*vfs, Path("a"));
+      ASSERT_TRUE(file->Allocate(touched).ok());
+      Result<std::shared_ptr<Mapping>> mapping = file->Map(0, uint64_t{1} << 30, MapMode::kShared);
+      ASSERT_TRUE(mapping.ok());
+      ASSERT_TRUE((*mapping)->Prefault(0, touched).ok());
+      EXPECT_EQ(mapped(), 1);
+      if (cut) (*mapping)->Cut(5000);
+      *mapping = nullptr;
+      EXPECT_EQ(mapped(), 0) << touched;
+    }
+  }
 }
 
 TEST_F(DescriptorTest, FailsWhenAFileWasReplacedBehindItsBack) {
