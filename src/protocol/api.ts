@@ -136,6 +136,8 @@ export interface RequestHeader {
 }
 
 const headerReader = new Reader()
+/** In UTF-16 units, each at most three bytes of the 32,767 that a string may have. */
+const CLIENT_ID_LENGTH_MAX = 10_922
 
 /**
  * Reads the header of a request from a frame without its size. `flexibleFrom` tells the first flexible version of an API,
@@ -153,7 +155,8 @@ export function readRequestHeader(
     const correlationId = reader.int32()
     const flexible = isFlexible(apiKey, apiVersion)
     if (flexible === undefined) throw new ProtocolError('unsupported', `API key ${apiKey} is not known`)
-    const clientId = reader.nullableString(true)
+    // A bad byte becomes three: cut, so that it still is a string that a record or an answer can carry.
+    const clientId = reader.nullableString(true)?.slice(0, CLIENT_ID_LENGTH_MAX) ?? null
     if (flexible) reader.skipTaggedFields()
     return { apiKey, apiVersion, correlationId, clientId, flexible, bodyOffset: reader.position }
   } finally {

@@ -145,6 +145,13 @@ describe('headers, checked by hand', () => {
     expect(decodeRequestHeader(frame)).toMatchObject({ apiVersion: -1, correlationId: 1, flexible: false })
   })
 
+  test('a client id can be sent back, whatever its bytes were', () => {
+    const header = Buffer.concat([Buffer.from('000c0000000000017fff', 'hex'), Buffer.alloc(32_767, 0xff)])
+    const { clientId, bodyOffset } = decodeRequestHeader(header)
+    expect(Buffer.byteLength(clientId!)).toBeLessThanOrEqual(32_767)
+    expect(bodyOffset).toBe(header.length)
+  })
+
   test('a client id that is null or no UTF-8 is no error', () => {
     expect(decodeRequestHeader(Buffer.from('000c 0000 00000001 ffff'.replaceAll(' ', ''), 'hex')).clientId).toBeNull()
     expect(decodeRequestHeader(Buffer.from('000c 0000 00000001 0001 ff'.replaceAll(' ', ''), 'hex')).clientId).toBe(
