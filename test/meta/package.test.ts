@@ -24,6 +24,8 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
   bin: { varve: string }
   exports: Record<string, string | Record<string, Record<string, string>>>
   dependencies: Record<string, string>
+  devDependencies: Record<string, string>
+  scripts: Record<string, string>
 }
 const DOORS = ['varve', 'varve/storage', 'varve/testing'] as const
 const NAMES: Record<(typeof DOORS)[number], readonly string[]> = {
@@ -123,6 +125,27 @@ describe('the doors', () => {
         if (!isBuiltin(specifier!) && !Object.hasOwn(manifest.dependencies, name)) foreign.add(specifier!)
       }
     expect([...foreign]).toEqual([])
+    expect(files.length).toBeGreaterThan(50)
+  })
+
+  it('use every dependency: something imports it, or a script runs it', () => {
+    const { code, out } = run('git', ['ls-files', 'src', 'test', 'bench', 'scripts', 'binding.gyp', ':!test/compat'])
+    const files = out.split('\n').filter((file) => /\.(?:[cm]?[jt]s|gyp)$/.test(file))
+    const imported = new Set<string>()
+    for (const file of files)
+      for (const [, name] of readFileSync(join(root, file), 'utf8').matchAll(
+        /\b(?:from|import|require)\s*\(?\s*["']((?:@[\w.-]+\/)?[a-z][\w.-]*)/g,
+      ))
+        imported.add(name!)
+    const ran = new Set(Object.values(manifest.scripts).flatMap((script) => script.split(/[^\w-]+/)))
+    const unused = Object.keys({ ...manifest.dependencies, ...manifest.devDependencies }).filter((name) => {
+      const { bin } = JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')) as {
+        bin?: string | Record<string, string>
+      }
+      const commands = typeof bin === 'object' ? Object.keys(bin) : [name]
+      return !imported.has(name) && !name.startsWith('@types/') && !commands.some((command) => ran.has(command))
+    })
+    expect([code, unused]).toEqual([0, []])
     expect(files.length).toBeGreaterThan(50)
   })
 })

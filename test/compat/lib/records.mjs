@@ -126,7 +126,7 @@ export function fromLines(output) {
 }
 
 /** How a reader with these limits sees bytes, which are in base64. */
-function bytesAsSeen(text, readerLimits) {
+export function bytesAsSeen(text, readerLimits) {
   return text === '' && readerLimits.includes('emptyBytes') ? null : text
 }
 

@@ -8,6 +8,7 @@ const groups = 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand'
 const members = ['java', 'confluent-kafka', 'sarama']
 const perPartition = 50
 const settleWithinMs = 40_000
+const readMs = 3_000
 
 /** Rows of `--describe --members`: how many partitions each member has. */
 async function partitionsPerMember(bootstrap, group) {
@@ -39,7 +40,11 @@ export async function group({ report, clients, bootstrap, dir }) {
       partitions: 1,
       firstTimestamp: Date.now() - 3_600_000,
     }).map((record, index) => ({ ...record, partition: index % present.length }))
-    await present[1].produce(bootstrap, topic, records, { codec: 'zstd', dir })
+    // Who has read its share leaves, and the others read again from what is committed. So the last record of each comes when all have
+    // read the rest.
+    await present[1].produce(bootstrap, topic, records.slice(0, -members.length), { codec: 'zstd', dir })
+    await sleep(readMs)
+    await present[1].produce(bootstrap, topic, records.slice(-members.length), { codec: 'zstd', dir })
     const got = await Promise.all(reading)
     for (const [index, lines] of got.entries()) {
       const partitions = new Set(lines.map((line) => line.partition))

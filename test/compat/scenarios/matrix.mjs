@@ -2,18 +2,20 @@
 // Every client with every codec: it makes its topics, produces, consumes half in a group, commits and leaves; a second
 // run of the same group goes on where the first had committed. Everything must come back exactly. The topics stay for
 // the readers of cross.mjs.
+import { inParallel } from '../lib/parallel.mjs'
 import { compare, makeRecords } from '../lib/records.mjs'
 import { codecsOf } from '../lib/segments.mjs'
 
 const count = 400
 const partitions = 2
+const clientsAtOnce = 3
 const hourMs = 3_600_000
 
 /** @returns {Array<{ client, codec, topic, records, sentBetween }>} what was written, for other readers */
 export async function matrix({ report, broker, clients, maker, bootstrap, dir }) {
   report.section('matrix')
   const written = []
-  for (const client of clients) {
+  await inParallel(clients, clientsAtOnce, async (client) => {
     const runs = client.codecs.map((codec) => ({ codec, topic: `${client.id}-${codec}`, idempotent: false }))
     if (client.idempotent) runs.push({ codec: 'lz4', topic: `${client.id}-idempotent`, idempotent: true })
     const topics = runs.map((each) => each.topic)
@@ -44,7 +46,7 @@ export async function matrix({ report, broker, clients, maker, bootstrap, dir })
         written.push({ client, codec, topic, records, sentBetween })
       })
     }
-  }
+  })
   return written
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The broker goes away and comes back, as an operator stops it and by kill -9: what was acknowledged is there, once,
 // groups go on where they had committed, and consumers that were connected reconnect by themselves.
+import { inParallel } from '../lib/parallel.mjs'
 import { sleep } from '../lib/process.mjs'
 import { compare, makeRecords } from '../lib/records.mjs'
 
 const count = 60
 const partitions = 2
+const clientsAtOnce = 3
 const hourMs = 3_600_000
 const connectMs = 4_000
 
@@ -34,7 +36,7 @@ export async function restart(context) {
     compare(records.slice(0, got.length), got, { readerLimits: client.cannotConsume, sentBetween })
   }
   const each = async (what, body) => {
-    for (const state of states) await report.case(`${state.client.id} ${what}`, () => body(state))
+    await inParallel(states, clientsAtOnce, (state) => report.case(`${state.client.id} ${what}`, () => body(state)))
   }
 
   await maker.create(bootstrap, partitions, [...states.map((state) => state.topic), 'restart-live'])

@@ -48,6 +48,8 @@ async def consume(bootstrap, topics, group, count, flag=None):
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset='earliest',
+        # Its heartbeats wait while it hands out what it has fetched; the 10 s of its default are short then.
+        session_timeout_ms=45_000,
     )
     await consumer.start()
     lines, following = [], {}
