@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One question: how much of its own CPU does a broker spend on a client's bytes? varve beside Apache Kafka, both warm, in interleaved
 // rounds; the load comes from a generator that encodes its batches once and skims the replies, so that the client costs least.
-//   node bench/broker.mjs --generator PROGRAM [--rounds 5] [--secs 3] [--flush os|commit] [--rows 1,2] [--json FILE]
+//   node bench/broker.mjs --generator PROGRAM [--rounds 5] [--secs 3] [--warm 4] [--flush os|commit] [--rows 1,2] [--json FILE]
 // With --flush commit a second Kafka runs beside the first, with log.flush.interval.messages=1: it syncs before it answers, as varve
 // does then, in the rows that produce. The first one answers from the page cache, as Kafka does out of the box.
 // PROGRAM takes -b HOST:PORT -pid PID -mode produce|fetch|pingpong -topic T -batch BYTES -record BYTES -inflight N -secs S -maxbytes B and
@@ -21,6 +21,7 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '5' },
     secs: { type: 'string', default: '3' },
     flush: { type: 'string', default: 'os' },
+    warm: { type: 'string', default: '4' },
     rows: { type: 'string' },
     json: { type: 'string' },
     'kafka-port': { type: 'string', default: '21790' },
@@ -169,7 +170,7 @@ try {
   for (const [name, broker] of Object.entries(brokers))
     for (const row of ROWS.filter((one) => runs(name, one))) {
       process.stderr.write(`warming ${name}: ${row.name}\n`)
-      await load(broker, row.args, 2)
+      await load(broker, row.args, Number(flags.warm))
     }
   for (let round = 0; round < Number(flags.rounds); round++)
     for (const row of ROWS)
