@@ -10,7 +10,7 @@ import type { NativePartitionConfig } from '../storage/native.ts'
 import { StorageError } from '../storage/storage-error.ts'
 import type { Seams, TimerHandle } from '../util/seams.ts'
 import { randomUuid, uuidBytes } from '../util/uuid.ts'
-import { type BrokerConfig, checkTopicConfigs, TopicConfig } from './config/config.ts'
+import { acceptedTopicConfigs, type BrokerConfig, checkTopicConfigs, TopicConfig } from './config/config.ts'
 
 export interface Topic {
   readonly name: string
@@ -252,7 +252,10 @@ export class Topics {
 
   #put(name: string, record: TopicRecord): void {
     const old = this.#byName.get(name)
-    const { config, partitionConfig, minInsyncReplicas } = this.#settings(record.configs)
+    const overrides = acceptedTopicConfigs(record.configs, (config, value, why) =>
+      this.#log.error({ topic: name, config, value, why }, 'stored topic config is not valid here; the default holds'),
+    )
+    const { config, partitionConfig, minInsyncReplicas } = this.#settings(overrides)
     const internal = INTERNAL_TOPICS.has(name)
     // Before its partitions: the plane publishes those under their topic.
     if (old === undefined)
@@ -275,7 +278,7 @@ export class Topics {
       id: record.id,
       internal,
       config,
-      overrides: record.configs,
+      overrides,
       partitions,
     }
     this.#byName.set(name, topic)

@@ -236,6 +236,27 @@ export function checkTopicConfigs(overrides: ReadonlyMap<string, string | null>)
     )
 }
 
+/**
+ * The overrides of a stored topic that hold. Another version wrote the rest, with names or bounds of its own: `refused` is told of them,
+ * and what they were to override holds.
+ */
+export function acceptedTopicConfigs(
+  overrides: Readonly<Record<string, string>>,
+  refused: (name: string, text: string, why: string) => void,
+): Record<string, string> {
+  const accepted: Record<string, string> = {}
+  for (const [name, text] of Object.entries(overrides)) {
+    try {
+      checkTopicConfigs(new Map([[name, text]]))
+      accepted[name] = text
+    } catch (error) {
+      if (!(error instanceof KafkaError)) throw error
+      refused(name, text, error.message)
+    }
+  }
+  return accepted
+}
+
 /** What holds for one topic: its overrides over the broker's configs over the defaults. */
 export class TopicConfig {
   readonly #broker: BrokerConfig
