@@ -71,7 +71,13 @@ export class Broker implements BrokerServices {
     })
     let broker: Broker | undefined
     try {
-      for (const problem of engine.problems()) options.log.error({ problem }, 'log is offline')
+      for (const { path, cleanStart, recoveredBytes } of engine.directories())
+        if (!cleanStart && recoveredBytes > 0)
+          options.log.info(
+            { directory: path, recoveredBytes },
+            'not stopped cleanly the last time: scanned what was new',
+          )
+      for (const problem of engine.problems()) options.log.error({ problem }, 'found wrong when logs were opened')
       const plane = new DataPlane(engine, planeOptions(config), options.seams)
       const store = openStore(plane, config, options.seams)
       const known = memory ? null : readMetaProperties(directories)

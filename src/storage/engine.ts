@@ -140,7 +140,7 @@ export class Engine {
     return this.#native.directories()
   }
 
-  /** Logs that could not be opened, as "path: why". */
+  /** What was found wrong when logs were opened, as "path: why": damage that was cut away or rebuilt, and logs that can't be served. */
   problems(): string[] {
     return this.#native.problems()
   }

@@ -37,6 +37,7 @@ export interface NativeDirectory {
   readonly online: boolean
   readonly failure: string
   readonly cleanStart: boolean
+  /** Scanned when it was opened, for no stop, seal or checkpoint vouched for them. */
   readonly recoveredBytes: number
 }
 
