@@ -340,7 +340,9 @@ Loader::ScanStart Loader::FindScanStart(size_t index, int64_t recovery_point) {
   whole.times = std::make_shared<TimeIndex>(file.base_offset, request_.config.segment_index_bytes);
   const std::shared_ptr<Segment> probe =
       Found(index, file.size, NextBase(index), static_cast<uint32_t>(file.size));
-  const bool sealed = LoadSealOf(*probe).ok() && probe->seal()->size_bytes <= file.size;
+  // A segment that a truncation may have been taking away is scanned whatever its seal says: what was scanned has no holes.
+  const bool sealed = LoadSealOf(*probe).ok() && probe->seal()->size_bytes <= file.size &&
+                      !(mark_ && probe->seal()->next_offset > mark_->recovery_point_max);
   int64_t trusted_offset = recovery_point;
   if (sealed) trusted_offset = std::max(trusted_offset, probe->seal()->next_offset);
   if (trusted_offset <= file.base_offset) return whole;
@@ -629,14 +631,16 @@ Status Loader::RebuildEpochs() {
   return Status::Ok();
 }
 
-/// Whether the last of the epochs is the one that the last segment's seal names: an older checkpoint has fewer.
+/// Whether the last of the epochs is the one that the last segment's seal names: an older checkpoint has fewer, and a power cut
+/// after a clean stop may have brought back the one that this stop replaced, for which the checksums vouch too.
 bool Loader::LatestSealed(const std::vector<EpochEntry>& entries) const {
   int32_t latest = kNoLeaderEpoch;
   for (const EpochEntry& entry : entries) {
     if (entry.start_offset < loaded_.end.offset) latest = entry.epoch;
   }
   const Segment& last = *loaded_.segments.back();
-  return last.seal() && last.seal()->max_leader_epoch == latest;
+  if (last.size() == 0) return loaded_.segments.size() == 1;
+  return last.seal() && last.seal()->size_bytes == last.size() && last.seal()->max_leader_epoch == latest;
 }
 
 Status Loader::LoadEpochs() {
@@ -652,8 +656,8 @@ Status Loader::LoadEpochs() {
     Result<std::vector<EpochEntry>> parsed = EpochCache::Parse(*file);
     if (parsed.ok()) {
       entries = std::move(*parsed);
-      const bool vouched = (clean_ || (!loaded_.scanned && LatestSealed(entries))) &&
-                           request_.epochs_vouched && request_.epochs_vouched(*file);
+      const bool vouched = (clean_ || !loaded_.scanned) && LatestSealed(entries) && request_.epochs_vouched &&
+                           request_.epochs_vouched(*file);
       holds = vouched || EpochsHold(entries);
     }
     // After a crash it may well be older than the log; after a clean stop somebody changed it.
@@ -662,9 +666,16 @@ Status Loader::LoadEpochs() {
     holds = EpochsHold(entries);
   }
   if (holds) {
-    epochs_.Reset(std::move(entries));
-    for (const EpochEntry& entry : scanned_epochs_) {
+    // Where it was scanned the batches tell; an epoch that has none yet is kept when it is newer than all that have.
+    const auto assign = [this](const EpochEntry& entry) {
       if (entry.epoch > epochs_.LatestEpoch()) epochs_.Assign(entry.epoch, entry.start_offset);
+    };
+    std::vector<EpochEntry> front = entries;
+    std::erase_if(front, [this](const EpochEntry& entry) { return entry.start_offset >= scanned_from_; });
+    epochs_.Reset(std::move(front));
+    for (const EpochEntry& entry : scanned_epochs_) assign(entry);
+    for (const EpochEntry& entry : entries) {
+      if (entry.start_offset >= loaded_.end.offset) assign(entry);
     }
   } else {
     VARVE_TRY(RebuildEpochs());
@@ -707,6 +718,17 @@ Status Loader::LoadProducers() {
     VARVE_TRY(RebuildAborted(loaded_.segments, *segment, loaded_.log_start, loaded_.end.offset, &snapshots_));
     if (request_.config.cleanup_compact && before.ok()) VARVE_TRY(KeepAborted(*segment, *before));
     refound.push_back(segment);
+  }
+  // Appending needs that of the last segment, which after a clean stop is taken as it is.
+  Segment& last = *loaded_.segments.back();
+  const bool has_none =
+      last.seal() && last.seal()->size_bytes == last.size() && last.seal()->txn_index.size_bytes == 0;
+  if (refound.empty() || refound.back() != &last) {
+    std::vector<AbortedTransaction> ignored;
+    bool complete = false;
+    if (!has_none && last.size() > 0 &&
+        last.CollectAborted(0, 0, &ignored, &complete).code() == Code::kCorrupt)
+      VARVE_TRY(RebuildAborted(loaded_.segments, last, loaded_.log_start, loaded_.end.offset, &snapshots_));
   }
   const int64_t from = producers_.map_end_offset();
   return ReplayProducers(loaded_.segments, loaded_.end.offset, &producers_,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "core/batch_validator.h"
 #include "core/crc32c.h"
@@ -279,7 +280,22 @@ Status Segment::Sync() {
     VARVE_TRY(OpenFileLocked());
     file = file_;
   }
-  return file->Sync();
+  VARVE_TRY(file->Sync());
+  return SyncAborted();
+}
+
+/// The transaction index becomes durable with the batches that it speaks for: nothing scans them again once they are.
+Status Segment::SyncAborted() {
+  if (!aborted_unsynced_.exchange(false, std::memory_order_acq_rel)) return Status::Ok();
+  std::shared_ptr<File> file;
+  bool made;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    file = txn_file_;
+    made = std::exchange(txn_file_made_, false);
+  }
+  if (file) VARVE_TRY(file->Sync());
+  return made ? site_->vfs().SyncDirectory(site_->path) : Status::Ok();
 }
 
 // --- Segment: reading ---
@@ -509,23 +525,41 @@ Status Segment::ReplaceAborted(std::shared_ptr<TxnIndex> aborted) {
   const std::string path = PathOf(kTxnIndexSuffix);
   Status status;
   if (aborted->entry_count() > 0) {
-    status = site_->vfs().WriteFile(path, aborted->Encode(), false);
+    status = site_->vfs().WriteFile(path, aborted->Encode(), true);
   } else {
     status = site_->vfs().Remove(path);
+    if (status.ok()) status = site_->vfs().SyncDirectory(site_->path);
     if (status.code() == Code::kNotFound) status = Status::Ok();
   }
   std::lock_guard<std::mutex> lock(mutex_);
   view_.aborted = std::move(aborted);
+  txn_file_.reset();
   return status;
 }
 
 Status Segment::TruncateAborted(int64_t offset) {
   Result<std::shared_ptr<TxnIndex>> aborted = Aborted();
   if (!aborted.ok()) return aborted.status();
-  if (!site_->vfs().Exists(PathOf(kTxnIndexSuffix))) return Status::Ok();
-  Result<std::shared_ptr<File>> file = site_->vfs().Open(PathOf(kTxnIndexSuffix), OpenMode::kWrite);
+  if (!HasAbortedFile()) return Status::Ok();
+  Result<std::shared_ptr<File>> file = OpenAborted();
   if (!file.ok()) return file.status();
-  return (*aborted)->TruncateTo(offset, file->get());
+  VARVE_TRY((*aborted)->TruncateTo(offset, file->get()));
+  aborted_unsynced_.store(true, std::memory_order_release);
+  return Status::Ok();
+}
+
+Result<std::shared_ptr<File>> Segment::OpenAborted() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (txn_file_) return txn_file_;
+  }
+  const bool made = !HasAbortedFile();
+  Result<std::shared_ptr<File>> file = site_->vfs().Open(PathOf(kTxnIndexSuffix), OpenMode::kCreate);
+  if (!file.ok()) return file.status();
+  std::lock_guard<std::mutex> lock(mutex_);
+  txn_file_ = *file;
+  txn_file_made_ = made;
+  return file;
 }
 
 Result<std::shared_ptr<OffsetIndex>> Segment::Offsets() {
@@ -773,18 +807,11 @@ void Segment::Publish(uint32_t size, int64_t now_ms) {
 Status Segment::AddAborted(const AbortedTxn& txn) {
   Result<std::shared_ptr<TxnIndex>> aborted = Aborted();
   if (!aborted.ok()) return aborted.status();
-  if (!txn_file_) {
-    Result<std::shared_ptr<File>> file = site_->vfs().Open(PathOf(kTxnIndexSuffix), OpenMode::kCreate);
-    if (!file.ok()) {
-      aborted_unwritten_.store(true, std::memory_order_relaxed);
-      const Status kept = (*aborted)->Append(txn);
-      return kept.ok() ? file.status() : kept;
-    }
-    txn_file_ = std::move(*file);
-  }
-  const Status written = (*aborted)->Append(txn, *txn_file_);
-  if (!written.ok()) aborted_unwritten_.store(true, std::memory_order_relaxed);
-  return written;
+  Result<std::shared_ptr<File>> file = OpenAborted();
+  const Status added = file.ok() ? (*aborted)->Append(txn, **file) : (*aborted)->Append(txn);
+  if (!added.ok() || !file.ok()) aborted_unwritten_.store(true, std::memory_order_relaxed);
+  aborted_unsynced_.store(true, std::memory_order_release);
+  return added.ok() && !file.ok() ? file.status() : added;
 }
 
 bool Segment::IndexFull() {
@@ -838,12 +865,13 @@ Status Segment::Persist(const View& view) {
   if (view.aborted && aborted_unwritten_.exchange(false, std::memory_order_relaxed)) {
     // In place: the appender may have the file open, and add to it meanwhile.
     Status written;
-    Result<std::shared_ptr<File>> aborted = site_->vfs().Open(PathOf(kTxnIndexSuffix), OpenMode::kCreate);
+    Result<std::shared_ptr<File>> aborted = OpenAborted();
     written = aborted.ok() ? (*aborted)->Write(0, view.aborted->Encode()) : aborted.status();
     if (!written.ok()) {
       aborted_unwritten_.store(true, std::memory_order_relaxed);
       return written;
     }
+    aborted_unsynced_.store(true, std::memory_order_release);
   }
   if (!view.offsets || !view.times) return Status::Ok();
   Result<std::shared_ptr<File>> file = site_->vfs().Open(PathOf(kIndexSuffix), OpenMode::kCreate);

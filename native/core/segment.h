@@ -164,7 +164,7 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   // --- files; the append lock or the log's background work ---
   bool has_file() const { return has_file_.load(std::memory_order_acquire); }
   Status CreateFile();
-  /// fdatasync of the .log file; fine without one.
+  /// fdatasync of the .log file, and of the transaction index where that gained or lost something; fine without them.
   Status Sync();
   /// The file's directory entry is on stable storage (kept here so that it is synced once).
   std::atomic<bool> name_durable{false};
@@ -242,6 +242,8 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   Status Write(uint32_t position, Bytes batch, int64_t base_offset, int32_t leader_epoch,
                int64_t append_time_ms, BatchHeader* header);
   void FeedSeal(uint32_t position, const BatchHeader& header, Bytes first, Bytes second);
+  Result<std::shared_ptr<File>> OpenAborted();
+  Status SyncAborted();
   Status Persist(const View& view);
 
   const std::shared_ptr<const LogSite> site_;
@@ -253,6 +255,7 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   std::atomic<bool> touched_{true};
   std::atomic<bool> sealed_{false};
   std::atomic<bool> seal_due_{false};
+  std::atomic<bool> aborted_unsynced_{false};  ///< the transaction index was written to since its last sync
   std::atomic<bool> active_{false};  ///< being appended to: mapped writable and over the whole capacity
 
   SegmentVerifier verifier_;
@@ -281,7 +284,8 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   /// Sees every batch of a segment that this process wrote from its beginning, while the bytes are in the CPU's
   /// cache; sealing one without it reads the whole file again.
   std::unique_ptr<SealBuilder> seal_builder_;
-  std::shared_ptr<File> txn_file_;
+  std::shared_ptr<File> txn_file_;  ///< mutex_
+  bool txn_file_made_ = false;      ///< mutex_: its name is not durable yet
   int64_t created_ms_ = 0;
   int64_t first_batch_timestamp_ = kNoTimestamp;
 
