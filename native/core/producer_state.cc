@@ -431,8 +431,11 @@ Status ProducerSnapshots::RemoveStray(std::span<const int64_t> base_offsets) {
 
 Status ProducerSnapshots::TruncateAndReload(ProducerState* state, int64_t log_start_offset,
                                             int64_t log_end_offset, int64_t now_ms, int64_t expiration_ms) {
+  const bool ahead = LatestOffset() > log_end_offset;
   VARVE_TRY(
       DeleteIf([=](int64_t snapshot) { return snapshot > log_end_offset || snapshot <= log_start_offset; }));
+  // A power cut must not bring one back beside what is appended from here on.
+  if (ahead) VARVE_TRY(vfs_->SyncDirectory(directory_));
   if (state->map_end_offset() == log_end_offset) {
     state->OnLogStartOffset(log_start_offset);
     return Status::Ok();

@@ -408,6 +408,41 @@ TEST_F(RecoveryTest, NeverServesAFlippedByteAfterAKill) {
   }
 }
 
+/// The producers of records that a truncation cut off were saved at a stop; those of the records that came instead must be found.
+TEST_F(RecoveryTest, FindsTheProducersOfTheRecordsThatReplacedTruncatedOnes) {
+  vfs_ = MakeMemoryVfs(true);
+  const auto batch_of = [](int64_t producer_id, int32_t sequence) {
+    BatchMetadata metadata;
+    metadata.producer_id = producer_id;
+    metadata.producer_epoch = 0;
+    metadata.base_sequence = sequence;
+    return MakeBatch(1, 20, 1, 1000, metadata);
+  };
+  auto engine = Open();
+  auto log = OpenLog(*engine);
+  for (int i = 0; i < 5; ++i) ASSERT_EQ(Append(*log, batch_of(1, i)).error, AppendError::kNone);
+  ASSERT_TRUE(engine->Close().ok());
+  // Long enough ago for all of it to be on the disk.
+  vfs_ = vfs_->Clone();
+  engine = Open();
+  log = OpenLog(*engine);
+  {
+    std::lock_guard<std::mutex> lock(log->append_mutex());
+    ASSERT_TRUE(log->TruncateTo(2).ok());
+  }
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(Append(*log, batch_of(2, i)).error, AppendError::kNone);
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(Append(*log, batch_of(3, i)).error, AppendError::kNone);
+  ASSERT_TRUE(Flush(*log).ok());
+  vfs_ = vfs_->Crash(MemoryVfs::Loss::kAll, 1);
+  auto after = Open();
+  auto found = OpenLog(*after);
+  ASSERT_EQ(found->log_end_offset(), 7);
+  EXPECT_TRUE(Append(*found, batch_of(2, 2)).duplicate);
+  after->Abandon();
+  log.reset();
+  engine->Abandon();
+}
+
 /// An index entry that is wrong but in order is found when opening looks up an epoch through it, and the index is rebuilt there and
 /// then; what is appended afterwards must go into the rebuilt one.
 TEST_F(RecoveryTest, AppendsIntoTheIndexThatOpeningHadToRebuild) {
