@@ -150,6 +150,56 @@ describe('the doors', () => {
   })
 })
 
+describe('the engine as the README shows it', () => {
+  // Every call of it, in a program that came in by the package's name.
+  const program = (dir: string): string => `
+    const main = async () => {
+      const seen = []
+      const engine = await openEngine({ dir: ${JSON.stringify(dir)}, flush: 'commit' })
+      const log = engine.log('orders', 0)
+      const timestamp = 1_700_000_000_000
+      const { baseOffset } = log.append([{ key: 'k', value: 'v', headers: { source: 'web' }, timestamp }])
+      await log.flush()
+      await log.appendDurable([{ value: 'v2', timestamp: timestamp + 5 }])
+      for (const record of log.read(baseOffset, { maxBytes: 1 << 20 })) {
+        const { offset, key, value, headers } = record
+        seen.push([offset, key?.toString(), value?.toString(), headers.source?.toString(), record.timestamp - timestamp])
+      }
+      const stop = new AbortController()
+      const batches = []
+      for await (const batch of log.follow({ from: 0, signal: stop.signal })) {
+        batches.push(batch.baseOffset)
+        if (batches.length === 2) log.append([{ value: 'v3', timestamp: timestamp + 9 }])
+        if (batches.length === 3) stop.abort()
+      }
+      seen.push(batches, [log.startOffset, log.endOffset, log.offsetForTimestamp(timestamp + 1)])
+      const copy = [...log.read(2)][0].copy()
+      await engine.close()
+      const memory = await openEngine({ memory: true, flush: 'os' })
+      seen.push([copy.value.toString(), memory.log('other').append([{ value: 'x' }]).baseOffset])
+      await memory.close()
+      const again = await openEngine({ dir: ${JSON.stringify(dir)} })
+      seen.push([...again.log('orders', 0).read(0)].map((record) => record.value.toString()))
+      await again.close()
+      return seen
+    }
+    main().then((seen) => console.log(JSON.stringify(seen)))`
+
+  it.each([
+    ['module', "import { openEngine } from 'varve/storage'"],
+    ['commonjs', "const { openEngine } = require('varve/storage')"],
+  ] as const)('runs as a %s', (type, load) => {
+    expect(node(type, `${load}\n${program(temporaryDirectory())}`)).toEqual([
+      [0, 'k', 'v', 'web', 0],
+      [1, null, 'v2', null, 5],
+      [0, 1, 2],
+      [0, 3, 1],
+      ['v3', 0],
+      ['v', 'v2', 'v3'],
+    ])
+  })
+})
+
 describe('the types', () => {
   const PROGRAM = `
     const run = async (): Promise<number> => {
@@ -158,7 +208,16 @@ describe('the types', () => {
       const { baseOffset } = log.append([{ key: 'k', value: 'v', headers: { a: 'b' } }])
       await log.appendDurable([{ value: 'v2' }])
       let size = 0
-      for (const record of log.read(baseOffset)) size += record.value?.length ?? 0
+      for (const record of log.read(baseOffset, { maxBytes: 1 << 20 })) {
+        const view: Buffer | null = record.value
+        size += (view?.length ?? 0) + record.offset + record.timestamp + Object.keys(record.headers).length
+      }
+      const signal: AbortSignal = AbortSignal.timeout(1)
+      for await (const batch of log.follow({ from: 0, signal })) size += batch.recordCount
+      size += log.startOffset + log.endOffset + log.offsetForTimestamp(0)
+      await log.flush()
+      // @ts-expect-error
+      log.append([{ value: 5 }])
       await engine.close()
       const broker: RunningBroker = await startBroker({ topics: ['orders'], configs: { 'num.partitions': '3' } })
       const bootstrap: string = broker.bootstrap
