@@ -41,6 +41,17 @@ describe('ARCHITECTURE.md', () => {
 const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
 
 describe('CONTRIBUTING.md, README.md and .ci/run', () => {
+  it('names files for its promises that exist', () => {
+    const text = read('CONTRIBUTING.md')
+    const section = text.slice(text.indexOf('## What is promised'), text.indexOf('## House rules'))
+    const paths = [...section.matchAll(/((?:native|scripts|test)\/[\w./-]*)(?:\{([\w,-]+)\}([\w.]*))?/g)].flatMap(
+      ([, path, names, ending]) =>
+        names === undefined ? [path!] : names.split(',').map((name) => `${path}${name}${ending ?? ''}`),
+    )
+    expect(paths.length).toBeGreaterThan(10)
+    expect(paths.filter((path) => !existsSync(join(root, path)))).toEqual([])
+  })
+
   it('name npm scripts that exist', () => {
     const builtIn = new Set(['ci', 'install', 'start', 'test', 'pack', 'publish'])
     const named = ['CONTRIBUTING.md', 'README.md', 'bench/README.md', '.ci/run', 'test/compat/README.md'].flatMap(
