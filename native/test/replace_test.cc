@@ -91,6 +91,8 @@ class ReplaceTest : public EngineFixture {
       ExpectSameBatch(model[i], found[i].bytes);
     EXPECT_EQ(log->log_end_offset(), old_.back().next_offset);
     EXPECT_EQ(log->LatestEpoch(), 2);
+    // Cuts of the opening end here: what is appended now is in no model.
+    vfs->SetFault(nullptr);
     EXPECT_EQ(Append(*log, MakeBatch(1, 10, 1), 9).error, AppendError::kNone);
     for (const std::string& name : Names(*vfs)) {
       EXPECT_FALSE(name.ends_with(".swap") || name.ends_with(".cleaned")) << name;
