@@ -3,8 +3,6 @@
 // worker that loaded it), one EnvState per environment.
 #include <napi.h>
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <string>
 
@@ -15,6 +13,7 @@
 #include "binding/plane_binding.h"
 #include "core/compression.h"
 #include "core/crc32c.h"
+#include "core/vfs.h"
 
 namespace varve::binding {
 namespace {
@@ -51,15 +50,10 @@ Napi::Value DecompressOf(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value RaiseNofile(const Napi::CallbackInfo& info) {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  if (limit.rlim_cur < limit.rlim_max) {
-    rlimit raised{limit.rlim_max, limit.rlim_max};
-    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
-  }
+  DescriptorLimit limit = RaiseNofileLimit();
   Napi::Object out = Napi::Object::New(info.Env());
-  out.Set("soft", Napi::Number::New(info.Env(), static_cast<double>(limit.rlim_cur)));
-  out.Set("hard", Napi::Number::New(info.Env(), static_cast<double>(limit.rlim_max)));
+  out.Set("soft", Napi::Number::New(info.Env(), static_cast<double>(limit.soft)));
+  out.Set("hard", Napi::Number::New(info.Env(), static_cast<double>(limit.hard)));
   return out;
 }
 

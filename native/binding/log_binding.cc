@@ -1,32 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "binding/log_binding.h"
 
-#include <unistd.h>
-
 #include <utility>
 
 #include "binding/convert.h"
+#include "core/batch_validator.h"
+#include "core/mapped_range.h"
 
 namespace varve::binding {
 namespace {
 
 using Class = HandleClass<LogHandle>;
 
-uint64_t PageBytes() {
-  static const uint64_t bytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  return bytes;
-}
-
 /// Whole batches one after the other, each as long as it says and with its CRC right. The reason, or null.
 const char* CheckBatches(Bytes batches) {
   if (batches.empty()) return "no batch to append";
   while (!batches.empty()) {
     BatchHeader header;
-    if (ParseBatchHeader(batches, &header) != BatchError::kOk || header.SizeBytes() > batches.size())
-      return "not a whole record batch (v2)";
-    Bytes batch = batches.first(header.SizeBytes());
-    if (!VerifyCrc(batch)) return "the CRC32C of a record batch is wrong";
-    if (header.record_count <= 0 || header.last_offset_delta < 0) return "a record batch without records";
+    switch (CheckStoredBatch(batches, &header)) {
+      case BatchError::kOk: break;
+      case BatchError::kCrcMismatch: return "the CRC32C of a record batch is wrong";
+      case BatchError::kOffsets: return "the offsets of a record batch make no sense";
+      default: return "not a whole record batch (v2)";
+    }
+    if (header.record_count <= 0) return "a record batch without records";
     batches = batches.subspan(header.SizeBytes());
   }
   return nullptr;

@@ -20,6 +20,8 @@ using ConnectionClass = HandleClass<ConnectionHandle>;
 constexpr size_t kCopyBytesMax = 4096;
 constexpr size_t kPieceNumbers = 3;
 constexpr size_t kPiecesMax = 64;
+// Between two slices lie the bytes of a partition's head: the windows that one call names are all held until the next.
+static_assert(kPiecesMax / 2 <= Windows::kRecentMax);
 
 Now NowOf(const Napi::Value& mono, const Napi::Value& wall) { return {Int(mono), Int(wall)}; }
 
@@ -384,8 +386,11 @@ Napi::Value PartitionHandle::OffsetForTimestamp(const Napi::CallbackInfo& info) 
 }
 
 Napi::Value PartitionHandle::OffsetOfMaxTimestamp(const Napi::CallbackInfo& info) {
-  if (!Live(info.Env())) return info.Env().Undefined();
-  return TimestampResult(info.Env(), partition_->log().OffsetOfMaxTimestamp());
+  Napi::Env env = info.Env();
+  if (!Live(env)) return env.Undefined();
+  PartitionInfo now = partition_->Info();
+  int64_t bound = Bool(info[0]) ? now.last_stable_offset : now.high_watermark;
+  return TimestampResult(env, partition_->log().OffsetOfMaxTimestamp(bound));
 }
 
 Napi::Value PartitionHandle::EndOffsetForEpoch(const Napi::CallbackInfo& info) {

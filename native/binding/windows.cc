@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "binding/windows.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <list>
 #include <unordered_map>
 #include <utility>
 #include <vector>
+
+#include "core/mapped_range.h"
 
 namespace varve::binding {
 namespace {
@@ -48,10 +48,11 @@ struct Window {
   bool used;  // since the last Age()
 };
 
-uint64_t RoundUpToPage(uint64_t bytes) {
-  static const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  return (bytes + page - 1) / page * page;
-}
+/// What a view window holds: its own mapping, and the segment, so that the file is not cut in place under it.
+struct ViewPin {
+  std::shared_ptr<const SegmentBytes> segment;
+  std::shared_ptr<Mapping> mapping;
+};
 
 }  // namespace
 
@@ -171,12 +172,15 @@ Windows::Place Windows::PlaceForSend(Napi::Env env, const void* owner,
                                      uint32_t bytes) {
   uint64_t index = position / kStrideBytes;
   uint64_t start = index * kStrideBytes;
-  if (position + uint64_t{bytes} > start + kWindowBytes) return {};
+  uint64_t end = position + uint64_t{bytes};
+  uint64_t size = std::min(kWindowBytes, segment->mapped_bytes() - start);
+  if (end > start + size) return {};
   Key key{segment->id(), index, false};
   Window* window = table_->Find(key);
-  // No byte behind what was published is ever handed out, so the window may reach past the mapping's end.
+  // It may lie over an older mapping of the segment, made when segment.bytes was smaller.
+  if (window != nullptr && end > window->start + window->size) window = nullptr;
   if (window == nullptr)
-    window = table_->Make(env, key, owner, segment, const_cast<uint8_t*>(segment->data()) + start, start, kWindowBytes);
+    window = table_->Make(env, key, owner, segment, const_cast<uint8_t*>(segment->data()) + start, start, size);
   if (window == nullptr) return {};
   return {window->id, static_cast<uint32_t>(position - start)};
 }
@@ -188,7 +192,7 @@ Windows::Place Windows::PlaceForView(Napi::Env env, const void* owner,
   uint64_t start = index * kStrideBytes;
   uint64_t end = position + uint64_t{bytes};
   if (end > start + kWindowBytes || end > view_end) return {};
-  uint64_t size = std::min(kWindowBytes, RoundUpToPage(view_end) - start);
+  uint64_t size = std::min(kWindowBytes, RoundUp(view_end, PageBytes()) - start);
   Key key{segment->id(), index, true};
   Window* window = table_->Find(key);
   if (window != nullptr && end > window->start + window->size) {
@@ -199,7 +203,8 @@ Windows::Place Windows::PlaceForView(Napi::Env env, const void* owner,
     Result<std::shared_ptr<Mapping>> mapping = segment->file().Map(start, size, MapMode::kPrivate);
     if (!mapping.ok()) return {};
     uint8_t* data = (*mapping)->data();
-    window = table_->Make(env, key, owner, std::move(*mapping), data, start, size);
+    window = table_->Make(env, key, owner, std::make_shared<ViewPin>(ViewPin{segment, std::move(*mapping)}), data,
+                          start, size);
   }
   if (window == nullptr) return {};
   return {window->id, static_cast<uint32_t>(position - start)};

@@ -7,7 +7,8 @@
 // own mapping; it never leaves the broker, which only hands it to socket writes.
 //
 // Lifetime: a window pins its mapping until the ArrayBuffer is collected or detached. Detach() empties every view at once and
-// then lets the mappings go; a socket write still under way gets EFAULT from the kernel, never a fault.
+// then lets the mappings go. Writes that still name their bytes must have ended: the kernel would answer EFAULT, or send what came to
+// lie there since.
 // Threading: the environment's own thread only.
 #pragma once
 

@@ -45,11 +45,6 @@ Result<int> DescriptorCache::OpenWith(const std::string& what, const std::functi
   }
 }
 
-uint64_t DescriptorCache::open_count() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return count_;
-}
-
 void DescriptorCache::Reserve() {
   std::vector<int> victims;
   {

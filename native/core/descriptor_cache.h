@@ -36,8 +36,6 @@ class DescriptorCache {
   /// descriptors that stay outside too.
   Result<int> OpenWith(const std::string& what, const std::function<int()>& open);
 
-  uint64_t open_count() const;
-
  private:
   friend class CachedDescriptor;
   using Ring = std::list<CachedDescriptor*>;

@@ -91,6 +91,8 @@ class SegmentBytes {
   int64_t base_offset() const { return base_offset_; }
   /// The bytes; only [0, end of a LogSlice] may be read.
   virtual const uint8_t* data() const = 0;
+  /// How far this mapping reaches. Another one of the same segment may reach further.
+  virtual uint64_t mapped_bytes() const = 0;
   virtual File& file() const = 0;
 
  protected:
@@ -151,8 +153,6 @@ class LogListener {
   virtual ~LogListener() = default;
   /// Everything below `end` is on stable storage. Monotone.
   virtual void OnDurable(const LogPosition& end) = 0;
-  /// The log start moved (retention, DeleteRecords).
-  virtual void OnLogStartOffset(int64_t log_start_offset) {}
   /// The log directory went offline; every later append fails with kStorage.
   virtual void OnStorageFailure(const Status& why) = 0;
 };
@@ -203,8 +203,9 @@ class Log {
   virtual Result<LogPosition> PositionOf(int64_t offset) = 0;
   /// The first record with a timestamp >= `timestamp_ms` below `bound_offset` (ListOffsets); {-1,-1} when there is none.
   virtual Result<TimestampOffset> OffsetForTimestamp(int64_t timestamp_ms, int64_t bound_offset) = 0;
-  /// The record with the largest timestamp (ListOffsets -3), the first of equals.
-  virtual Result<TimestampOffset> OffsetOfMaxTimestamp() = 0;
+  /// The record with the largest timestamp (ListOffsets -3), the first of equals; {-1,-1} when it does not lie below
+  /// `bound_offset`, as in Kafka.
+  virtual Result<TimestampOffset> OffsetOfMaxTimestamp(int64_t bound_offset) = 0;
   virtual EpochEndOffset EndOffsetForEpoch(int32_t leader_epoch) = 0;
   virtual int32_t LatestEpoch() = 0;
   /// Epoch of the record at `offset`, -1 when unknown.

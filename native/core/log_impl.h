@@ -68,7 +68,7 @@ class LogImpl final : public Log,
   Status Read(int64_t offset, const LogPosition& bound, const ReadOptions& options, LogSlice* out) override;
   Result<LogPosition> PositionOf(int64_t offset) override;
   Result<TimestampOffset> OffsetForTimestamp(int64_t timestamp_ms, int64_t bound_offset) override;
-  Result<TimestampOffset> OffsetOfMaxTimestamp() override;
+  Result<TimestampOffset> OffsetOfMaxTimestamp(int64_t bound_offset) override;
   EpochEndOffset EndOffsetForEpoch(int32_t leader_epoch) override;
   int32_t LatestEpoch() override { return epochs_.LatestEpoch(); }
   int32_t EpochForOffset(int64_t offset) override;

@@ -216,7 +216,7 @@ Result<TimestampOffset> LogImpl::OffsetForTimestamp(int64_t timestamp_ms, int64_
   return TimestampOffset{};
 }
 
-Result<TimestampOffset> LogImpl::OffsetOfMaxTimestamp() {
+Result<TimestampOffset> LogImpl::OffsetOfMaxTimestamp(int64_t bound_offset) {
   if (closed()) return Status(Code::kClosed, path() + " is closed");
   const std::shared_ptr<const SegmentList> list = segments_.Load();
   std::shared_ptr<Segment> best;
@@ -236,7 +236,9 @@ Result<TimestampOffset> LogImpl::OffsetOfMaxTimestamp() {
   VARVE_TRY(best->Locate(**bytes, largest.offset_of_max, best->size(), &place));
   VARVE_TRY(best->Verify(**bytes, place.position,
                          place.position + static_cast<uint32_t>(place.header.SizeBytes())));
-  return RecordAtTimestamp(**bytes, place, largest.max_timestamp, 0);
+  Result<TimestampOffset> record = RecordAtTimestamp(**bytes, place, largest.max_timestamp, 0);
+  if (record.ok() && record->offset >= bound_offset) return TimestampOffset{};
+  return record;
 }
 
 EpochEndOffset LogImpl::EndOffsetForEpoch(int32_t leader_epoch) {

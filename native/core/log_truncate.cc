@@ -191,10 +191,6 @@ bool LogImpl::Maintain(int64_t now_ms, bool do_retention) {
     RetireBelowStart();
     moved = std::exchange(start_moved_, false);
   }
-  if (moved) {
-    const int64_t start = log_start_offset();
-    CallListener([start](LogListener& listener) { listener.OnLogStartOffset(start); });
-  }
   return moved;
 }
 

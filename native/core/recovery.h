@@ -5,11 +5,9 @@
 //
 // What follows the valid prefix is one of:
 //   kClean          nothing: the bytes end with a whole batch
-//   kTruncateTail   zero fill of allocated space, or a batch that a crash left unfinished, and nothing valid
-//   behind kMidCorruption  a batch is broken although valid later batches follow it. After a power cut that
-//   is ordinary
-//                   where nothing was synced (pages reach the disk in any order); in synced bytes it is bit
-//                   rot.
+//   kTruncateTail   zero fill of allocated space, or a batch that a crash left unfinished, and nothing valid behind
+//   kMidCorruption  a batch is broken although valid later batches follow it. After a power cut that is ordinary where
+//                   nothing was synced (pages reach the disk in any order); in synced bytes it is bit rot.
 #pragma once
 
 #include <cstdint>

@@ -42,6 +42,7 @@ class MappedSegment final : public SegmentBytes {
                 std::shared_ptr<Mapping> mapping, std::shared_ptr<const EngineContext> context);
   ~MappedSegment() override;
   const uint8_t* data() const override { return mapping_->data(); }
+  uint64_t mapped_bytes() const override { return mapping_->size(); }
   File& file() const override { return *file_; }
   Mapping& mapping() const { return *mapping_; }
   const std::shared_ptr<Mapping>& shared_mapping() const { return mapping_; }

@@ -31,8 +31,8 @@ class SegmentVerifier {
 
   bool AllTrusted() const { return all_trusted_.load(std::memory_order_acquire); }
 
-  /// Whether [from, to) of `bytes` may be served; `bytes` is the segment as published. `from` is a batch
-  /// boundary  /// (a sealed segment does not mind), `to` need not be one. No batch reaches to `next_offset` or beyond.
+  /// Whether [from, to) of `bytes` may be served; `bytes` is the segment as published. `from` is a batch boundary (a
+  /// sealed segment does not mind), `to` need not be one. No batch reaches to `next_offset` or beyond.
   Status Check(Bytes bytes, uint32_t from, uint32_t to, int64_t next_offset);
 
   /// Everything is good from here on (a scan has seen all of it).

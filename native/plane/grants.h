@@ -56,7 +56,7 @@ struct TopicNameHash {
   using is_transparent = void;
   size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
 };
-/// Ids are random, or should be: eight of their bytes are the hash, mixed against ids made with a purpose.
+/// Ids are made by the broker, at random; those that a client makes up are looked for and never kept.
 struct TopicIdHash {
   size_t operator()(const TopicId& id) const {
     uint64_t a, b;
@@ -95,8 +95,7 @@ class GrantTable {
 class GrantCache {
  public:
   explicit GrantCache(const GrantTable* table) : table_(table) {}
-  /// Null when there is no grant. The entry is good until the next call of Sweep(), or for as long as it is
-  /// held.
+  /// Null when there is no grant. The pointer is good until the next call here, the entry for as long as it is held.
   const GrantTable::Entry* Find(std::string_view name);
   const GrantTable::Entry* Find(const TopicId& id);
   /// Lets go of replaced and removed entries (and so of the logs behind them), when there are removed ones.

@@ -34,10 +34,8 @@ enum class KafkaError : int16_t {
   kFencedLeaderEpoch = 74,
   kUnknownLeaderEpoch = 75,
   kUnsupportedCompressionType = 76,
-  kOffsetNotAvailable = 78,
   kInvalidRecord = 87,
   kUnknownTopicId = 100,
-  kInconsistentTopicId = 103,
 };
 
 }  // namespace varve

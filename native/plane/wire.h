@@ -30,9 +30,7 @@ class WireReader {
 
   bool ok() const { return ok_; }
   bool flexible() const { return flexible_; }
-  void set_flexible(bool flexible) { flexible_ = flexible; }
   size_t remaining() const { return static_cast<size_t>(end_ - at_); }
-  Bytes rest() const { return {at_, remaining()}; }
 
   int8_t Int8() { return Need(1) ? static_cast<int8_t>(*Take(1)) : int8_t{0}; }
   int16_t Int16() { return Need(2) ? LoadI16(Take(2)) : int16_t{0}; }

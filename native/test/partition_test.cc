@@ -322,6 +322,15 @@ TEST_F(CommitTest, CallsALocalAppenderBackWhenItsTopicOrItsPartitionGoes) {
   EXPECT_EQ(errors[1], KafkaError::kNotLeaderOrFollower);
 }
 
+TEST_F(CommitTest, FindsTheLargestTimestampOnlyBelowWhatIsShown) {
+  Send({.acks = 1});
+  const auto found = [&] { return partition->log().OffsetOfMaxTimestamp(partition->Info().high_watermark); };
+  EXPECT_EQ(found()->offset, -1) << "not durable yet";
+  Send({.acks = -1});
+  bed.Step();
+  EXPECT_EQ(found()->offset, 0);
+}
+
 TEST_F(CommitTest, LeavesItsLogToThePartitionThatCameAfterIt) {
   auto log = *bed.engine->OpenLog({"u", 0}, {});
   auto before = Partition::Create(log, FlushMode::kCommit);

@@ -92,8 +92,8 @@ export class LocalPartition implements Partition {
     return this.#native.offsetForTimestamp(timestampMs, readCommitted)
   }
 
-  offsetOfMaxTimestamp(): NativeTimestampOffset {
-    return this.#native.offsetOfMaxTimestamp()
+  offsetOfMaxTimestamp(readCommitted: boolean): NativeTimestampOffset {
+    return this.#native.offsetOfMaxTimestamp(readCommitted)
   }
 
   endOffsetForEpoch(leaderEpoch: number): { leaderEpoch: number; endOffset: number } {

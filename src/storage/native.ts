@@ -191,7 +191,8 @@ export interface NativePartition {
   read(offset: number, maxBytes: number, upToLogEnd: boolean): Uint8Array
   /** Below the last stable offset with `readCommitted`, else below the high watermark. */
   offsetForTimestamp(timestampMs: number, readCommitted: boolean): NativeTimestampOffset
-  offsetOfMaxTimestamp(): NativeTimestampOffset
+  /** The first record with the largest timestamp; {-1, -1} unless it lies below the same bound. */
+  offsetOfMaxTimestamp(readCommitted: boolean): NativeTimestampOffset
   endOffsetForEpoch(leaderEpoch: number): { leaderEpoch: number; endOffset: number }
   epochForOffset(offset: number): number
   /** Moves the log start up to `offset`, at most the high watermark. */

@@ -93,7 +93,7 @@ function lookUp(partition: LocalPartition, timestamp: number, readCommitted: boo
       return { offset, timestampMs: -1, leaderEpoch: partition.epochForOffset(offset) }
     }
     case MAX_TIMESTAMP:
-      return partition.offsetOfMaxTimestamp()
+      return partition.offsetOfMaxTimestamp(readCommitted)
     case LATEST_TIERED:
     case EARLIEST_PENDING_UPLOAD:
       return NONE
