@@ -261,7 +261,7 @@ void LookAround(Log& log) {
   }
   for (int64_t timestamp = 990; timestamp < 1300; timestamp += 30)
     [[maybe_unused]] const Result<TimestampOffset> found = log.OffsetForTimestamp(timestamp, end);
-  [[maybe_unused]] const Result<TimestampOffset> largest = log.OffsetOfMaxTimestamp();
+  [[maybe_unused]] const Result<TimestampOffset> largest = log.OffsetOfMaxTimestamp(log.log_end_offset());
   std::vector<AbortedTransaction> aborted;
   [[maybe_unused]] const Status collected = log.CollectAborted(log.log_start_offset(), end, &aborted);
   for (int32_t epoch = -1; epoch < 9; ++epoch) log.EndOffsetForEpoch(epoch);

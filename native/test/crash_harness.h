@@ -63,7 +63,7 @@ class CrashHarness : public LogListener {
         Violation(path + " touched behind its end");
     }
     vfs_->SetFault(nullptr);
-    if (log_) log_->SetListener(nullptr);
+    if (log_) log_->RemoveListener(this);
     if (engine_) engine_->Abandon();
   }
 
@@ -199,7 +199,7 @@ class CrashHarness : public LogListener {
     } else if (dice < 94) {
       if (plan_.truncations) DeleteAndMakeAgain();
     } else {
-      log_->SetListener(nullptr);
+      log_->RemoveListener(this);
       Did(dice < 97 ? "stop" : "kill");
       if (dice < 97) {
         Must(engine_->Close());
@@ -286,7 +286,7 @@ class CrashHarness : public LogListener {
 
   void DeleteAndMakeAgain() {
     Did("delete");
-    log_->SetListener(nullptr);
+    log_->RemoveListener(this);
     older_.push_back(std::move(history_));
     history_.clear();
     acknowledged_ = start_ = start_max_ = 0;

@@ -201,8 +201,8 @@ TEST_F(RetentionTest, FindsTimestampsOverSegmentsAndTheLargestOfAll) {
   EXPECT_EQ(at(1011, 5), 3);
   EXPECT_EQ(at(1011, 3), -1) << "bounded by what the reader may see";
   EXPECT_EQ(at(1031, 5), -1);
-  EXPECT_EQ(log->OffsetOfMaxTimestamp()->offset, 3);
-  EXPECT_EQ(log->OffsetOfMaxTimestamp()->timestamp_ms, 1030);
+  EXPECT_EQ(log->OffsetOfMaxTimestamp(log->log_end_offset())->offset, 3);
+  EXPECT_EQ(log->OffsetOfMaxTimestamp(log->log_end_offset())->timestamp_ms, 1030);
   {
     std::lock_guard<std::mutex> lock(log->append_mutex());
     ASSERT_TRUE(log->AdvanceLogStartOffset(2).ok());
