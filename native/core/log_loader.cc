@@ -596,14 +596,21 @@ bool Loader::EpochsHold(const std::vector<EpochEntry>& entries) {
     if (!epoch_at(entry.start_offset - 1, &header) || header.partition_leader_epoch >= entry.epoch)
       return false;
   }
+  const auto epoch_of = [&](int64_t offset) {
+    int32_t latest = -1;
+    for (const EpochEntry& entry : entries) {
+      if (entry.start_offset <= offset) latest = entry.epoch;
+    }
+    return latest;
+  };
   const int64_t last_known = std::min(scanned_from_, end) - 1;
   if (last_known < loaded_.log_start) return true;
-  if (!epoch_at(last_known, &header)) return false;
-  int32_t latest = -1;
-  for (const EpochEntry& entry : entries) {
-    if (entry.start_offset <= last_known) latest = entry.epoch;
+  // A cut may have brought back what the log start had left behind when the file was written.
+  if (!epoch_at(loaded_.log_start, &header)) return false;
+  if (header.partition_leader_epoch >= 0 && epoch_of(loaded_.log_start) != header.partition_leader_epoch) {
+    return false;
   }
-  return latest == header.partition_leader_epoch;
+  return epoch_at(last_known, &header) && epoch_of(last_known) == header.partition_leader_epoch;
 }
 
 Status Loader::RebuildEpochs() {
@@ -657,7 +664,8 @@ Status Loader::LoadEpochs() {
     if (parsed.ok()) {
       entries = std::move(*parsed);
       const bool vouched = (clean_ || !loaded_.scanned) && LatestSealed(entries) && request_.epochs_vouched &&
-                           request_.epochs_vouched(*file);
+                           request_.epochs_vouched(*file) &&
+                           (entries.empty() || entries.front().start_offset <= loaded_.log_start);
       holds = vouched || EpochsHold(entries);
     }
     // After a crash it may well be older than the log; after a clean stop somebody changed it.
@@ -713,7 +721,8 @@ Status Loader::LoadProducers() {
   // from the snapshot at the segment's base where there is one. Most segments have no such file.
   std::vector<Segment*> refound;
   for (Segment* segment : scanned_segments_) {
-    if (!segment->HasAbortedFile()) continue;
+    // One that a truncation was removing may have come back without its file.
+    if (!segment->HasAbortedFile() && !mark_) continue;
     const Result<std::vector<AbortedTxn>> before = segment->AbortedTxns();
     VARVE_TRY(RebuildAborted(loaded_.segments, *segment, loaded_.log_start, loaded_.end.offset, &snapshots_));
     if (request_.config.cleanup_compact && before.ok()) VARVE_TRY(KeepAborted(*segment, *before));

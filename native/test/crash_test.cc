@@ -3,31 +3,34 @@
 // VARVE_CRASH_SEEDS=FIRST:COUNT runs other seeds than the few that every run takes.
 #include <cstdio>
 #include <cstdlib>
+#include <vector>
 
 #include "crash_harness.h"
 
 namespace varve {
 namespace {
 
-struct Seeds {
-  unsigned long long first = 2;
-  unsigned long long count = 2;
+/// 11 met a log start that went back behind the first epoch of its file, 154 a truncated segment that came back without
+/// its aborted transactions.
+std::vector<uint64_t> SeedsToRun() {
   const char* const chosen = std::getenv("VARVE_CRASH_SEEDS");
-
-  Seeds() {
-    if (chosen != nullptr) std::sscanf(chosen, "%llu:%llu", &first, &count);
-  }
-};
+  if (chosen == nullptr) return {2, 3, 11, 154};
+  unsigned long long first = 0;
+  unsigned long long count = 0;
+  std::sscanf(chosen, "%llu:%llu", &first, &count);
+  std::vector<uint64_t> seeds;
+  for (uint64_t seed = first; seed < first + count; ++seed) seeds.push_back(seed);
+  return seeds;
+}
 
 class CrashTest : public ::testing::TestWithParam<std::tuple<AppendIo, FlushMode>> {};
 
 TEST_P(CrashTest, LosesNothingThatWasAcknowledgedAndKeepsAPrefix) {
-  const Seeds seeds;
   int acknowledged = 0;
   int aborted = 0;
   int duplicates = 0;
   int nested = 0;
-  for (uint64_t seed = seeds.first; seed < seeds.first + seeds.count; ++seed) {
+  for (const uint64_t seed : SeedsToRun()) {
     CrashHarness::Plan plan;
     plan.seed = seed;
     std::tie(plan.io, plan.flush_mode) = GetParam();
@@ -40,7 +43,7 @@ TEST_P(CrashTest, LosesNothingThatWasAcknowledgedAndKeepsAPrefix) {
     duplicates += harness.found_duplicates();
     nested += harness.nested_cuts();
   }
-  if (seeds.chosen != nullptr) return;
+  if (std::getenv("VARVE_CRASH_SEEDS") != nullptr) return;
   // The seeds of every run meet what is to be shown.
   EXPECT_GT(acknowledged, 100);
   EXPECT_GT(aborted, 10);
