@@ -94,9 +94,7 @@ export class LogRecord {
   }
   /** By name; of equal names the last wins. headerList has them all. */
   get headers(): Record<string, Buffer | null> {
-    const byName: Record<string, Buffer | null> = {}
-    for (const header of this.#headers()) byName[header.key] = bufferOf(header.value)
-    return byName
+    return Object.fromEntries(this.headerList)
   }
   get headerList(): Array<[name: string, value: Buffer | null]> {
     return this.#headers().map((header) => [header.key, bufferOf(header.value)])

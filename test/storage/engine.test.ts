@@ -83,6 +83,18 @@ describe.each(onBoth)('a log in %s', (_where, options) => {
     expect([log.startOffset, log.endOffset]).toEqual([0, 4])
   })
 
+  it('names every header, whatever it is called, the last of equal names', async () => {
+    const engine = await open(options())
+    const log = engine.log('orders')
+    log.append([{ headers: ['__proto__', 'constructor', 'a', 'a'].map((name, i) => [name, String(i)] as const) }])
+    const [record] = [...log.read(0)]
+    expect(Object.entries(record!.headers).map(([name, value]) => [name, String(value)])).toEqual([
+      ['__proto__', '0'],
+      ['constructor', '1'],
+      ['a', '3'],
+    ])
+  })
+
   it('reads from the middle of a batch, across segments, and ends at the end', async () => {
     const engine = await open({ ...options(), log: { segmentBytes: 16_384 } })
     const log = engine.log('t')
