@@ -4,9 +4,16 @@
 
 #include "core/batch_validator.h"
 #include "core/log_impl.h"
+#include "core/log_loader.h"
 #include "core/recovery.h"
 
 namespace varve {
+namespace {
+
+/// How far below a snapshot batches of its producers are looked for: more than five of the largest usual ones.
+constexpr uint32_t kRecallBytesMax = 16u << 20;
+
+}  // namespace
 
 AppendError LogImpl::ErrorOf(const Status& status) {
   switch (status.code()) {
@@ -123,8 +130,39 @@ AppendError LogImpl::CheckBatch(Bytes batch, AppendOrigin origin, int64_t next_o
   }
   if (header.IsControl()) pending->marker = ParseEndTransactionMarker(batch);
   if (!header.HasProducerId()) return AppendError::kNone;
-  pending->check = producers_.CheckAppend(header, origin, pending->marker ? &*pending->marker : nullptr);
+  const EndTransactionMarker* const marker = pending->marker ? &*pending->marker : nullptr;
+  pending->check = producers_.CheckAppend(header, origin, marker);
+  if (pending->check.error == AppendError::kOutOfOrderSequence && producers_.snapshot_offset() >= 0) {
+    RecallProducers();
+    pending->check = producers_.CheckAppend(header, origin, marker);
+  }
   return pending->check.error;
+}
+
+/// A producer that lost the answers of up to five batches in a crash sends all of them again; the snapshot has only the last.
+void LogImpl::RecallProducers() {
+  const std::shared_ptr<const SegmentList> list = segments_.Load();
+  const int64_t end = producers_.snapshot_offset();
+  const int64_t start = log_start_offset();
+  int64_t from = end;
+  uint32_t budget = kRecallBytesMax;
+  for (size_t index = list->Floor(end) + 1; index-- > 0 && from > start && budget > 0;) {
+    Segment& segment = *(*list)[index];
+    if (segment.base_offset() >= end) continue;
+    if (segment.size() <= budget) {
+      from = segment.base_offset();
+      budget -= segment.size();
+      continue;
+    }
+    const Result<int64_t> near = segment.OffsetBefore(segment.size() - budget);
+    if (near.ok()) from = *near;
+    break;
+  }
+  ProducerState older;
+  older.Clear(std::max(from, start));
+  // What is damaged there can't be recalled.
+  [[maybe_unused]] const Status ignored = ReplayProducers(list->all(), end, &older, {});
+  producers_.Recall(older);
 }
 
 bool LogImpl::MustRoll(Segment& active, uint64_t bytes, int64_t last_offset, int64_t max_timestamp,
@@ -136,8 +174,7 @@ bool LogImpl::MustRoll(Segment& active, uint64_t bytes, int64_t last_offset, int
   if (active.IndexFull()) return true;
   // Kafka's LogSegment.timeWaitedForRoll: by the batches' own timestamps where they have them.
   const int64_t first_timestamp = active.FirstBatchTimestamp();
-  const int64_t waited_ms =
-      first_timestamp >= 0 ? max_timestamp - first_timestamp : active.AgeMs(now_ms);
+  const int64_t waited_ms = first_timestamp >= 0 ? max_timestamp - first_timestamp : active.AgeMs(now_ms);
   return waited_ms > config_.segment_ms - roll_jitter_ms_;
 }
 

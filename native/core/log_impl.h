@@ -124,6 +124,7 @@ class LogImpl final : public Log,
   };
   AppendResult AppendChecked(Bytes batches, AppendOrigin origin, int32_t leader_epoch, int64_t now_ms);
   AppendError CheckBatch(Bytes batch, AppendOrigin origin, int64_t next_offset, PendingBatch* pending);
+  void RecallProducers();
   bool MustRoll(Segment& active, uint64_t bytes, int64_t last_offset, int64_t max_timestamp, int64_t now_ms);
   Status RollTo(int64_t base_offset, int64_t now_ms);
   void SetSegments(std::vector<std::shared_ptr<Segment>> segments);

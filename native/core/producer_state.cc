@@ -179,6 +179,26 @@ void ProducerState::Clear(int64_t offset) {
   ongoing_.clear();
   unreplicated_.clear();
   map_end_offset_ = offset;
+  snapshot_offset_ = -1;
+}
+
+void ProducerState::Recall(const ProducerState& older) {
+  snapshot_offset_ = -1;
+  for (ProducerEntry& entry : entries_) {
+    const ProducerEntry* before = older.Find(entry.producer_id);
+    if (before == nullptr || before->producer_epoch != entry.producer_epoch || entry.batch_count == 0 ||
+        entry.batch_count == kProducerBatchesRetained) {
+      continue;
+    }
+    ProducerEntry filled = entry;
+    filled.batch_count = 0;
+    const int64_t known_from = entry.BatchFromNewest(entry.batch_count - 1).FirstOffset();
+    for (int i = before->batch_count - 1; i >= 0; i--) {
+      if (before->BatchFromNewest(i).last_offset < known_from) AddBatch(&filled, before->BatchFromNewest(i));
+    }
+    for (int i = entry.batch_count - 1; i >= 0; i--) AddBatch(&filled, entry.BatchFromNewest(i));
+    entry = filled;
+  }
 }
 
 // --- appending ---
@@ -361,6 +381,7 @@ Status ProducerState::LoadSnapshot(Bytes snapshot, int64_t offset, int64_t now_m
     if (slot == ProducerCheck::npos) slot = Insert(entry.producer_id);
     entries_[slot] = entry;
   }
+  snapshot_offset_ = offset;
   for (const ProducerEntry& entry : entries_) {
     if (entry.InTransaction()) ongoing_.push_back({entry.current_txn_first_offset, entry.producer_id, -1});
   }

@@ -19,8 +19,8 @@
 //       26    8 timestamp            of the last batch or marker
 //       34    4 coordinatorEpoch     -1: no marker yet
 //       38    8 currentTxnFirstOffset  -1: no open transaction
-// Of the five batches only the last one is saved: after a restart an older duplicate is out of order, as in
-// Kafka.
+// Of the five batches only the last one is saved. Kafka then refuses an older duplicate as out of order; here Recall() brings
+// them back from the batches below the snapshot, when a producer needs them.
 #pragma once
 
 #include <array>
@@ -147,6 +147,12 @@ class ProducerState {
   /// only move map_end_offset().
   bool Replay(const BatchHeader& header, const EndTransactionMarker* marker, CompletedTxn* completed);
 
+  /// Offset of the snapshot that this was loaded from, while batches below it may be missing; else -1.
+  int64_t snapshot_offset() const { return snapshot_offset_; }
+  /// Fills up the batches of each producer with those that `older`, replayed from what lies below
+  /// snapshot_offset(), has of the same epoch. Once is enough: snapshot_offset() is -1 then.
+  void Recall(const ProducerState& older);
+
   // --- transactions ---
   /// First offset of the oldest transaction that is open, or was ended by a marker at or above the high
   /// watermark; -1: none.
@@ -207,6 +213,7 @@ class ProducerState {
   std::vector<OpenTxn> ongoing_;
   std::vector<OpenTxn> unreplicated_;
   int64_t map_end_offset_ = 0;
+  int64_t snapshot_offset_ = -1;
 };
 
 /// The snapshot files of one log directory entry (`<topic>-<partition>/`). Knows them by name; reads one only

@@ -386,6 +386,12 @@ Status Segment::Locate(const MappedSegment& bytes, int64_t offset, uint32_t limi
   return WalkTo(bytes, hint.position, offset, limit, place);
 }
 
+Result<int64_t> Segment::OffsetBefore(uint32_t position) {
+  Result<std::shared_ptr<OffsetIndex>> offsets = Offsets();
+  if (!offsets.ok()) return offsets.status();
+  return (*offsets)->LookupPosition(position).offset;
+}
+
 Status Segment::LastBoundary(const MappedSegment& bytes, uint32_t position, uint32_t end, uint32_t* boundary,
                              int64_t* next_offset) {
   end = std::min(end, size());

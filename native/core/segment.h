@@ -114,6 +114,8 @@ class Segment final : public MappingHolder, public std::enable_shared_from_this<
   Status Locate(const MappedSegment& bytes, int64_t offset, uint32_t limit, BatchPlace* place);
   /// The batch that begins at `position` (a boundary), its header verified. kNotFound at `limit`.
   Status BatchAt(const MappedSegment& bytes, uint32_t position, uint32_t limit, BatchHeader* header);
+  /// An offset of the batch that the index knows at or before `position`; the base offset without such an entry.
+  Result<int64_t> OffsetBefore(uint32_t position);
   /// The last batch boundary at or below `end`, starting from the boundary `position`, and the offset behind
   /// it.
   Status LastBoundary(const MappedSegment& bytes, uint32_t position, uint32_t end, uint32_t* boundary,

@@ -408,6 +408,52 @@ TEST_F(RecoveryTest, NeverServesAFlippedByteAfterAKill) {
   }
 }
 
+/// A producer that lost five answers sends all five batches again. The snapshot of a stop, or of a roll, has only the last.
+TEST_F(RecoveryTest, KnowsTheLastFiveBatchesOfAProducerAgain) {
+  const auto batch_of = [](int64_t producer_id, int32_t sequence) {
+    BatchMetadata metadata;
+    metadata.producer_id = producer_id;
+    metadata.producer_epoch = 0;
+    metadata.base_sequence = sequence;
+    return MakeBatch(1, 200, 1, 1000, metadata);
+  };
+  for (const bool stopped : {true, false}) {
+    for (const int rolled_at : {-1, 9, 7, 4}) {
+      SCOPED_TRACE((stopped ? "stopped, rolled at " : "killed, rolled at ") + std::to_string(rolled_at));
+      vfs_ = MakeMemoryVfs(true);
+      auto engine = Open();
+      auto log = OpenLog(*engine);
+      for (int i = 0; i < 10; ++i) {
+        if (i == rolled_at) {
+          std::lock_guard<std::mutex> lock(log->append_mutex());
+          ASSERT_TRUE(log->Roll(kNow).ok());
+        }
+        for (const int64_t producer_id : {1, 2}) {
+          ASSERT_EQ(Append(*log, batch_of(producer_id, i)).error, AppendError::kNone);
+        }
+      }
+      log.reset();
+      if (stopped) {
+        ASSERT_TRUE(engine->Close().ok());
+      } else {
+        engine->Abandon();
+      }
+      engine = Open();
+      log = OpenLog(*engine);
+      for (int i = 5; i < 10; ++i) {
+        const AppendResult again = Append(*log, batch_of(2, i));
+        EXPECT_TRUE(again.duplicate) << i;
+        EXPECT_EQ(again.base_offset, 2 * i + 1);
+      }
+      EXPECT_EQ(Append(*log, batch_of(1, 4)).error, AppendError::kOutOfOrderSequence);
+      EXPECT_EQ(Append(*log, batch_of(1, 11)).error, AppendError::kOutOfOrderSequence);
+      EXPECT_EQ(Append(*log, batch_of(1, 10)).base_offset, 20);
+      log.reset();
+      engine->Abandon();
+    }
+  }
+}
+
 /// The producers of records that a truncation cut off were saved at a stop; those of the records that came instead must be found.
 TEST_F(RecoveryTest, FindsTheProducersOfTheRecordsThatReplacedTruncatedOnes) {
   vfs_ = MakeMemoryVfs(true);

@@ -144,7 +144,9 @@ class Committer {
   }
 }
 
-async function valuesOf(bootstrap: string): Promise<Map<number, string>> {
+/** All values by offset, once `end` can be read: what acks=1 acknowledged is shown when it is synced. */
+async function valuesOf(bootstrap: string, end: number): Promise<Map<number, string>> {
+  const deadlineMs = performance.now() + 10_000
   const client = await WireClient.connect(bootstrap)
   const values = new Map<number, string>()
   let offset = 0
@@ -165,7 +167,10 @@ async function valuesOf(bootstrap: string): Promise<Map<number, string>> {
       }
       offset = batch.nextOffset
     }
-    if (offset === before) break
+    if (offset === before) {
+      if (offset >= end || performance.now() > deadlineMs) break
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
   }
   await client.close()
   return values
@@ -248,7 +253,10 @@ it(`keeps what was acknowledged over ${KILLS} kills, acks 1 and all, and duplica
   done = true
   await loops
 
-  const values = await valuesOf(running.bootstrap)
+  const values = await valuesOf(
+    running.bootstrap,
+    Math.max(...producers.flatMap(({ acked }) => [...acked.values()])) + 1,
+  )
   const offsets = [...values.keys()]
   expect(offsets).toEqual(Array.from({ length: offsets.length }, (_, i) => i))
   for (const producer of producers) {
