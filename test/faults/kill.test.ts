@@ -253,10 +253,8 @@ it(`keeps what was acknowledged over ${KILLS} kills, acks 1 and all, and duplica
   done = true
   await loops
 
-  const values = await valuesOf(
-    running.bootstrap,
-    Math.max(...producers.flatMap(({ acked }) => [...acked.values()])) + 1,
-  )
+  const ends = producers.map(({ acked }) => 1 + [...acked.values()].reduce((a, b) => Math.max(a, b), -1))
+  const values = await valuesOf(running.bootstrap, Math.max(...ends))
   const offsets = [...values.keys()]
   expect(offsets).toEqual(Array.from({ length: offsets.length }, (_, i) => i))
   for (const producer of producers) {
