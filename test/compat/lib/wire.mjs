@@ -70,7 +70,12 @@ export class Wire {
     return wire
   }
 
+  get closed() {
+    return this.#closed
+  }
+
   close() {
+    this.#closed = true
     this.#socket.destroy()
   }
 

@@ -215,14 +215,22 @@ export async function frames({ report, broker, bootstrap, dir }) {
       await untilLed(each, cases)
     }
   })
+  // One connection to each broker, and a new one when a case had it closed: a connection a case is more than varve takes of an
+  // address in a second.
+  const wires = new Map()
+  const connected = async (to) => {
+    if (wires.get(to)?.closed !== false) wires.set(to, await Wire.connect(to))
+    return wires.get(to)
+  }
   if (made)
     for (const each of cases)
       await report.case(each.name, async () => {
-        const expected = await tryCase(kafka.bootstrap, each)
-        const got = await tryCase(bootstrap, each)
+        const expected = await tryCase(() => connected(kafka.bootstrap), each)
+        const got = await tryCase(() => connected(bootstrap), each)
         if (broker.kind === 'varve' && each.varve !== undefined) refuses(each, got, expected)
         else same(got, expected)
       })
+  for (const wire of wires.values()) wire.close()
   await kafka.stop()
 }
 
@@ -239,10 +247,10 @@ async function untilLed(bootstrap, cases) {
 }
 
 /** What a broker makes of a case: its answers, and what it has then. */
-async function tryCase(bootstrap, { topic, partition, sends, version, acks }) {
+async function tryCase(connected, { topic, partition, sends, version, acks }) {
   const name = `frames-${topic}`
   const begun = Date.now() - clockSlackMs
-  const wire = await Wire.connect(bootstrap)
+  const wire = await connected()
   const answers = []
   try {
     for (const bytes of sends) {
@@ -253,8 +261,9 @@ async function tryCase(bootstrap, { topic, partition, sends, version, acks }) {
     if (!(error instanceof Closed)) throw error
     answers.push({ code: 'closed' })
   }
-  wire.close()
-  const reader = await Wire.connect(bootstrap)
+  // What was wrong and not to be answered may have it closed a little later.
+  if (acks === 0) wire.close()
+  const reader = await connected()
   const end = Math.max(0, ...answers.map(({ code, baseOffset }) => (code === 0 ? baseOffset + 1 : 0)))
   let { records, highWatermark } = await reader.fetch(name, partition)
   // An answer to acks=1 does not wait for the high watermark.
@@ -265,7 +274,6 @@ async function tryCase(bootstrap, { topic, partition, sends, version, acks }) {
   // The time of append is another one on another broker.
   if (topic !== 'stamped')
     for (const time of [0, begun - hourMs, begun, Date.now()]) found.push(await reader.offsetAt(name, partition, time))
-  reader.close()
   return { answers, highWatermark, found, stored: comparable(records, appendTime) }
 }
 
