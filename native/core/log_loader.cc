@@ -359,24 +359,29 @@ Loader::ScanStart Loader::FindScanStart(size_t index, int64_t recovery_point) {
   ScanStart start;
   start.offsets = std::move(*offsets);
   start.times = std::move(*times);
-  if (sealed && probe->seal()->next_offset >= recovery_point) {
-    start.times->TruncateTo(trusted_offset);
-    start.position = static_cast<uint32_t>(probe->seal()->size_bytes);
-    start.offset = probe->seal()->next_offset;
-    start.timestamps = {probe->seal()->max_timestamp, probe->seal()->offset_of_max_timestamp};
-    return start;
-  }
+  const auto from_seal = [&] {
+    const Seal& seal = *probe->seal();
+    start.offsets->TruncateTo(seal.next_offset);
+    start.times->TruncateTo(seal.next_offset);
+    start.position = static_cast<uint32_t>(seal.size_bytes);
+    start.offset = seal.next_offset;
+    start.timestamps = {seal.max_timestamp, seal.offset_of_max_timestamp};
+    return std::move(start);
+  };
+  if (sealed && probe->seal()->next_offset >= recovery_point) return from_seal();
+  // Whatever is wrong behind the front that a seal speaks for, or in it: the front is not scanned, so that it is not cut.
+  const auto without_entry = [&] { return sealed ? from_seal() : std::move(whole); };
   // From the last index entry below the recovery point: the time index is complete up to there. Both entries
   // are checked against the batches that they name.
   const OffsetPosition entry = start.offsets->Last();
-  if (entry.position == 0) return whole;
+  if (entry.position == 0) return without_entry();
   start.times->TruncateTo(entry.offset + 1);
   Result<std::shared_ptr<const MappedSegment>> bytes = probe->Map();
-  if (!bytes.ok()) return whole;
+  if (!bytes.ok()) return without_entry();
   BatchHeader header;
   if (!probe->BatchAt(**bytes, entry.position, probe->size(), &header).ok() ||
       header.LastOffset() != entry.offset || header.base_offset < file.base_offset) {
-    return whole;
+    return without_entry();
   }
   const TimeIndexEntry time = start.times->Last();
   uint32_t timed_to = 0;
@@ -384,12 +389,13 @@ Loader::ScanStart Loader::FindScanStart(size_t index, int64_t recovery_point) {
     BatchPlace place;
     if (!probe->Locate(**bytes, time.offset, probe->size(), &place).ok() ||
         place.header.LastOffset() != time.offset || place.header.max_timestamp != time.timestamp) {
-      return whole;
+      return without_entry();
     }
     start.timestamps = {time.timestamp, time.offset};
     timed_to = place.position;
   }
-  if (!probe->WalkTimestamps(**bytes, timed_to, entry.position, &start.timestamps).ok()) return whole;
+  if (!probe->WalkTimestamps(**bytes, timed_to, entry.position, &start.timestamps).ok())
+    return without_entry();
   start.position = entry.position;
   start.offset = header.base_offset;
   return start;
@@ -404,6 +410,7 @@ Status Loader::ScanSegment(size_t index, ScanStart start, ScanResult* result) {
   IndexFeed feed{start.offsets.get(), start.times.get(), request_.config.index_interval_bytes};
   feed.max_timestamp = start.timestamps.max_timestamp;
   feed.offset_of_max = start.timestamps.offset_of_max;
+  if (start.position > 0) feed.EntryDue();
   const auto visit = [&](const BatchHeader& header, uint64_t position, Bytes) {
     feed.Add(header, static_cast<uint32_t>(start.position + position));
     // Epochs never fall: one that a later batch falls below was damaged (no CRC covers it), and would poison the cache.

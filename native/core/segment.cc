@@ -743,6 +743,7 @@ Status Segment::PrepareFeed() {
   if (!timestamps.ok()) return timestamps.status();
   feed_.max_timestamp = timestamps->max_timestamp;
   feed_.offset_of_max = timestamps->offset_of_max;
+  if (size() > 0) feed_.EntryDue();
   feed_.offsets = offsets->get();
   feed_.times = times->get();
   return Status::Ok();

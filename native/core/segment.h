@@ -78,6 +78,8 @@ struct IndexFeed {
   int64_t offset_of_max = -1;
 
   void Add(const BatchHeader& header, uint32_t position);
+  /// The next batch gets an entry: it stays reachable whatever is found wrong with those before it.
+  void EntryDue() { bytes_since_entry = interval_bytes + 1; }
 };
 
 class Segment final : public MappingHolder, public std::enable_shared_from_this<Segment> {

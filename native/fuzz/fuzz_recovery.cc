@@ -318,7 +318,9 @@ void Try(Bytes input) {
   Require(engine.ok());
   log = (*engine)->FindLog({"orders", 0});
   Require(log != nullptr && log->log_end_offset() == end);
-  Require(ReadAll(*log, &complete) == now && complete == complete_now);
+  // Around damage a seal's block may hide what batch by batch can be read: then only the end is the same.
+  const std::vector<Served> after = ReadAll(*log, &complete);
+  Require(!complete_now || (complete && after == now));
   LookAround(*log);
   log.reset();
   Require((*engine)->Close().ok());

@@ -408,6 +408,37 @@ TEST_F(RecoveryTest, NeverServesAFlippedByteAfterAKill) {
   }
 }
 
+/// Bit rot in the front of the active segment, which a seal speaks for, must not take along what was appended behind it.
+TEST_F(RecoveryTest, KeepsWhatWasAppendedBehindADamagedFront) {
+  vfs_ = MakeMemoryVfs(true);
+  config_.segment_bytes = 64 << 10;
+  config_.index_interval_bytes = 100;
+  auto engine = Open();
+  auto log = OpenLog(*engine);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(Append(*log, MakeBatch(1, 500, 1, 1000)).error, AppendError::kNone);
+  log.reset();
+  ASSERT_TRUE(engine->Close().ok());
+  const std::string path = "/data/orders-0/" + OffsetFileName(0, kLogSuffix);
+  std::vector<uint8_t> bytes = vfs_->ReadFile(path, 1 << 20).value();
+  bytes[kMagicPosition] ^= 1;
+  ASSERT_TRUE(vfs_->WriteFile(path, bytes, true).ok());
+  engine = Open();
+  log = OpenLog(*engine);
+  ASSERT_EQ(log->log_end_offset(), 3);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(Append(*log, MakeBatch(1, 500, 1, 1000)).error, AppendError::kNone);
+  log.reset();
+  ASSERT_TRUE(engine->Close().ok());
+  engine = Open();
+  log = OpenLog(*engine);
+  EXPECT_EQ(log->log_end_offset(), 6);
+  std::vector<ModelBatch> found;
+  EXPECT_TRUE(ReadAll(*log, 3, log->log_end(), &found).ok());
+  EXPECT_EQ(found.size(), 3u);
+  EXPECT_EQ(ReadAll(*log, 0, log->log_end(), &found).code(), Code::kCorrupt);
+  log.reset();
+  engine->Abandon();
+}
+
 /// A producer that lost five answers sends all five batches again. The snapshot of a stop, or of a roll, has only the last.
 TEST_F(RecoveryTest, KnowsTheLastFiveBatchesOfAProducerAgain) {
   const auto batch_of = [](int64_t producer_id, int32_t sequence) {
