@@ -225,4 +225,6 @@ for (const [name, broker] of Object.entries(brokers))
   console.log(
     `\n${name}: ready in ${(broker.readyMs / 1000).toFixed(2)} s, anonymous memory at most ${anon(name).toFixed(0)} MiB`,
   )
-if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify({ machine, flags, raw }, null, 1)}\n`)
+// Without the paths of this machine.
+const { generator: _, json, ...settings } = flags
+if (json !== undefined) writeFileSync(json, `${JSON.stringify({ machine, flags: settings, raw }, null, 1)}\n`)
