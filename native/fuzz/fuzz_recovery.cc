@@ -19,6 +19,7 @@
 #include "core/segment_files.h"
 #include "core/truncation_mark.h"
 #include "core/vfs_memory.h"
+#include "fuzz/fuzz_input.h"
 
 namespace varve {
 namespace {
@@ -31,26 +32,6 @@ const std::string kPartition = kDirectory + "/orders-0/";
 void Require(bool holds) {
   if (!holds) std::abort();
 }
-
-class Input {
- public:
-  explicit Input(Bytes bytes) : bytes_(bytes) {}
-  bool empty() const { return bytes_.empty(); }
-  uint8_t Byte() {
-    if (bytes_.empty()) return 0;
-    const uint8_t byte = bytes_.front();
-    bytes_ = bytes_.subspan(1);
-    return byte;
-  }
-  Bytes Take(size_t count) {
-    const Bytes taken = bytes_.first(std::min(count, bytes_.size()));
-    bytes_ = bytes_.subspan(taken.size());
-    return taken;
-  }
-
- private:
-  Bytes bytes_;
-};
 
 Bytes BytesOf(const std::string& text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
@@ -205,7 +186,7 @@ class Disk {
   }
 
   const std::shared_ptr<MemoryVfs> vfs_ = MakeMemoryVfs(false);
-  Input input_;
+  fuzz::Input input_;
   std::string path_ = kPartition + OffsetFileName(0, kLogSuffix);
   int64_t base_ = 0;
   int64_t next_ = 0;

@@ -16,6 +16,7 @@
 
 #include "core/engine.h"
 #include "core/vfs_memory.h"
+#include "fuzz/fuzz_input.h"
 #include "plane/plane_impl.h"
 #include "test/batch_fixtures.h"
 
@@ -25,41 +26,6 @@ using test::Buffer;
 
 #define CHECK(condition) \
   if (!(condition)) std::abort()
-
-/// Takes values from the front of the input; zeros when it is used up.
-class Input {
- public:
-  explicit Input(Bytes bytes) : rest_(bytes) {}
-  bool empty() const { return rest_.empty(); }
-  uint64_t Number(int bytes) {
-    uint64_t v = 0;
-    for (; bytes > 0; --bytes) {
-      v = v << 8 | (rest_.empty() ? 0 : rest_.front());
-      if (!rest_.empty()) rest_ = rest_.subspan(1);
-    }
-    return v;
-  }
-  uint8_t Byte() { return static_cast<uint8_t>(Number(1)); }
-  /// Mostly small, sometimes anything.
-  int64_t Odd() {
-    switch (Byte() % 4) {
-      case 0:
-        return static_cast<int64_t>(Number(8));
-      case 1:
-        return -static_cast<int64_t>(Byte() % 4);
-      default:
-        return Byte();
-    }
-  }
-  Bytes Take(size_t bytes) {
-    const Bytes taken = rest_.first(std::min(bytes, rest_.size()));
-    rest_ = rest_.subspan(taken.size());
-    return taken;
-  }
-
- private:
-  Bytes rest_;
-};
 
 /// An encoder of its own, which can be told to lie.
 class Writer {

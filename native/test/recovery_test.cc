@@ -439,15 +439,17 @@ TEST_F(RecoveryTest, KeepsWhatWasAppendedBehindADamagedFront) {
   engine->Abandon();
 }
 
+/// A batch of one record that an idempotent producer sent.
+std::vector<uint8_t> BatchOf(int64_t producer_id, int32_t sequence, size_t value_bytes) {
+  BatchMetadata metadata;
+  metadata.producer_id = producer_id;
+  metadata.producer_epoch = 0;
+  metadata.base_sequence = sequence;
+  return MakeBatch(1, value_bytes, 1, 1000, metadata);
+}
+
 /// A producer that lost five answers sends all five batches again. The snapshot of a stop, or of a roll, has only the last.
 TEST_F(RecoveryTest, KnowsTheLastFiveBatchesOfAProducerAgain) {
-  const auto batch_of = [](int64_t producer_id, int32_t sequence) {
-    BatchMetadata metadata;
-    metadata.producer_id = producer_id;
-    metadata.producer_epoch = 0;
-    metadata.base_sequence = sequence;
-    return MakeBatch(1, 200, 1, 1000, metadata);
-  };
   for (const bool stopped : {true, false}) {
     for (const int rolled_at : {-1, 9, 7, 4}) {
       SCOPED_TRACE((stopped ? "stopped, rolled at " : "killed, rolled at ") + std::to_string(rolled_at));
@@ -460,7 +462,7 @@ TEST_F(RecoveryTest, KnowsTheLastFiveBatchesOfAProducerAgain) {
           ASSERT_TRUE(log->Roll(kNow).ok());
         }
         for (const int64_t producer_id : {1, 2}) {
-          ASSERT_EQ(Append(*log, batch_of(producer_id, i)).error, AppendError::kNone);
+          ASSERT_EQ(Append(*log, BatchOf(producer_id, i, 200)).error, AppendError::kNone);
         }
       }
       log.reset();
@@ -472,13 +474,13 @@ TEST_F(RecoveryTest, KnowsTheLastFiveBatchesOfAProducerAgain) {
       engine = Open();
       log = OpenLog(*engine);
       for (int i = 5; i < 10; ++i) {
-        const AppendResult again = Append(*log, batch_of(2, i));
+        const AppendResult again = Append(*log, BatchOf(2, i, 200));
         EXPECT_TRUE(again.duplicate) << i;
         EXPECT_EQ(again.base_offset, 2 * i + 1);
       }
-      EXPECT_EQ(Append(*log, batch_of(1, 4)).error, AppendError::kOutOfOrderSequence);
-      EXPECT_EQ(Append(*log, batch_of(1, 11)).error, AppendError::kOutOfOrderSequence);
-      EXPECT_EQ(Append(*log, batch_of(1, 10)).base_offset, 20);
+      EXPECT_EQ(Append(*log, BatchOf(1, 4, 200)).error, AppendError::kOutOfOrderSequence);
+      EXPECT_EQ(Append(*log, BatchOf(1, 11, 200)).error, AppendError::kOutOfOrderSequence);
+      EXPECT_EQ(Append(*log, BatchOf(1, 10, 200)).base_offset, 20);
       log.reset();
       engine->Abandon();
     }
@@ -488,16 +490,9 @@ TEST_F(RecoveryTest, KnowsTheLastFiveBatchesOfAProducerAgain) {
 /// The producers of records that a truncation cut off were saved at a stop; those of the records that came instead must be found.
 TEST_F(RecoveryTest, FindsTheProducersOfTheRecordsThatReplacedTruncatedOnes) {
   vfs_ = MakeMemoryVfs(true);
-  const auto batch_of = [](int64_t producer_id, int32_t sequence) {
-    BatchMetadata metadata;
-    metadata.producer_id = producer_id;
-    metadata.producer_epoch = 0;
-    metadata.base_sequence = sequence;
-    return MakeBatch(1, 20, 1, 1000, metadata);
-  };
   auto engine = Open();
   auto log = OpenLog(*engine);
-  for (int i = 0; i < 5; ++i) ASSERT_EQ(Append(*log, batch_of(1, i)).error, AppendError::kNone);
+  for (int i = 0; i < 5; ++i) ASSERT_EQ(Append(*log, BatchOf(1, i, 20)).error, AppendError::kNone);
   ASSERT_TRUE(engine->Close().ok());
   // Long enough ago for all of it to be on the disk.
   vfs_ = vfs_->Clone();
@@ -507,14 +502,14 @@ TEST_F(RecoveryTest, FindsTheProducersOfTheRecordsThatReplacedTruncatedOnes) {
     std::lock_guard<std::mutex> lock(log->append_mutex());
     ASSERT_TRUE(log->TruncateTo(2).ok());
   }
-  for (int i = 0; i < 3; ++i) ASSERT_EQ(Append(*log, batch_of(2, i)).error, AppendError::kNone);
-  for (int i = 0; i < 2; ++i) ASSERT_EQ(Append(*log, batch_of(3, i)).error, AppendError::kNone);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(Append(*log, BatchOf(2, i, 20)).error, AppendError::kNone);
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(Append(*log, BatchOf(3, i, 20)).error, AppendError::kNone);
   ASSERT_TRUE(Flush(*log).ok());
   vfs_ = vfs_->Crash(MemoryVfs::Loss::kAll, 1);
   auto after = Open();
   auto found = OpenLog(*after);
   ASSERT_EQ(found->log_end_offset(), 7);
-  EXPECT_TRUE(Append(*found, batch_of(2, 2)).duplicate);
+  EXPECT_TRUE(Append(*found, BatchOf(2, 2, 20)).duplicate);
   after->Abandon();
   log.reset();
   engine->Abandon();
